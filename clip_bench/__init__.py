@@ -1,0 +1,1 @@
+"""Reproducible benchmarks of CLIP models on every runtime and device that matters."""

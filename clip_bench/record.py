@@ -1,0 +1,255 @@
+"""What one cell measured and how it ended, into and out of JSON; the schema number.
+
+A run file is pytest-benchmark JSON plus ``"outcomes"``: one :class:`Entry` per selected cell, timed or not. What
+does not fit this schema is refused when read, with the field's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from clip_bench.errors import UsageError
+
+SCHEMA: Literal[1] = 1
+
+
+class Outcome(StrEnum):
+    """How a planned cell ended."""
+
+    OK = "ok"
+    SKIPPED = "skipped"
+    UNSUPPORTED = "unsupported"
+    GATE_FAILED = "gate_failed"
+    FALLBACK = "fallback"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed_out"
+    OUT_OF_MEMORY = "out_of_memory"
+    LOST = "lost"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boundary:
+    """What a figure stands on; two cells compare only where these are equal.
+
+    ``inside_clock`` names the steps that the time includes, ``sequence`` is in tokens (0: no text), ``texts`` is
+    the number of texts per call of a pair graph. ``runtimes`` are the versions of the packages that execute.
+    """
+
+    tower: str
+    batch: int
+    texts: int
+    sequence: int
+    image_size: int
+    inside_clock: tuple[str, ...]
+    threads: int
+    weights_sha256: str
+    recipe: str
+    data_sha256: str
+    reference_sha256: str
+    runtimes: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """A short hash of the fields, the same on every machine."""
+        text = json.dumps(asdict(self), sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Similarity:
+    """Cosine of each output row to the FP32 reference's, over all rows of one output.
+
+    ``between`` is the mean cosine of the reference's rows to *other* rows: what no skill at all would score.
+    ``identified`` is the share of rows whose own reference row is their nearest. ``floor_drift`` is the reference's
+    own drift, 1 - mean cosine, when it is computed another way; ``drift_ratio`` this cell's drift as a multiple of it.
+    """
+
+    output: str
+    rows: int
+    mean: float
+    minimum: float
+    p1: float
+    between: float
+    identified: float
+    floor_drift: float
+    drift_ratio: float
+
+    @property
+    def degrad(self) -> float:
+        """100 (1 - mean cosine), in percent, as the Olive CLIP examples publish it."""
+        return 100 * (1 - self.mean)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One accuracy, in [0, 1], with the reference's own over the same samples beside it."""
+
+    name: str
+    value: float
+    reference: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """Agreement with the FP32 reference, and what the gate said of it (no failures: passed).
+
+    ``scores`` hold accuracies and agreement: top1, top5, agreement, t2i_r1, i2t_r10, ...; they are empty where the
+    weights are random, because an accuracy would mean nothing.
+    """
+
+    similarity: tuple[Similarity, ...]
+    scores: tuple[Score, ...]
+    failures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Seconds of each round (one call), in order, after *warmups* uncounted calls; *batch* samples per call."""
+
+    rounds_s: tuple[float, ...]
+    warmups: int
+    batch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cold:
+    """What comes before the first steady call, in seconds and bytes.
+
+    ``build_s`` is what export and quantization took when the artifact was built, on whichever day that was;
+    ``peak_bytes`` is how far the process's resident set rose above its level before the load, until the end of the
+    timing: the runtime's own memory and the inputs are in it. None where the system does not tell.
+    """
+
+    build_s: float
+    load_s: float
+    first_s: float | None
+    peak_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactFacts:
+    """The bytes that were loaded: size on disk, hash, and the hash of the recipe that made them."""
+
+    size_bytes: int
+    sha256: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executed:
+    """Where and in which type the nodes ran, by the runtime's evidence; empty where it does not tell."""
+
+    nodes: dict[str, int]
+    dtypes: dict[str, int]
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What one cell measured. Parts that were not reached, or may not be measured, are None."""
+
+    case: str
+    tower: str
+    model: str
+    target: str
+    precision: str
+    variant: str
+    weights: str
+    boundary: Boundary | None = None
+    artifact: ArtifactFacts | None = None
+    executed: Executed | None = None
+    cold: Cold | None = None
+    quality: Quality | None = None
+    timing: Timing | None = None
+    schema: Literal[1] = SCHEMA
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One planned cell of a run: how it ended, why, and what was measured."""
+
+    case: str
+    boundary: str
+    outcome: Outcome
+    reason: str
+    record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run file: its name, when and where it ran, and every planned cell."""
+
+    name: str
+    datetime: str
+    machine: dict[str, Any]
+    entries: tuple[Entry, ...]
+
+
+@cache
+def _adapter() -> TypeAdapter[tuple[Entry, ...]]:
+    return TypeAdapter(tuple[Entry, ...], config=ConfigDict(extra="forbid", allow_inf_nan=False))
+
+
+def to_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """The value of ``"outcomes"`` in a run file: JSON data, finite numbers only."""
+    checked = _adapter().validate_python(tuple(entries))
+    data: list[dict[str, Any]] = _adapter().dump_python(checked, mode="json")
+    return data
+
+
+def from_json(data: object) -> tuple[Entry, ...]:
+    """Read the value of ``"outcomes"``.
+
+    Raises:
+        UsageError: *data* does not fit the schema; the message names the first field that does not.
+    """
+    try:
+        return _adapter().validate_json(json.dumps(data))
+    except (ValidationError, ValueError) as exc:
+        first = exc.errors()[0] if isinstance(exc, ValidationError) else {"loc": (), "msg": str(exc)}
+        place = ".".join(str(part) for part in first["loc"])
+        msg = f"outcomes.{place}: {first['msg']} (this version reads record schema {SCHEMA})"
+        raise UsageError(msg) from exc
+
+
+def read(path: Path) -> Run:
+    """Read a run file.
+
+    Raises:
+        UsageError: the file is missing, is not JSON, is not a clip-bench run, or its records do not fit the schema.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        msg = f"{path}: cannot be read ({exc.strerror}); give the JSON file of a run"
+        raise UsageError(msg) from exc
+    except ValueError as exc:
+        msg = f"{path}: not JSON ({exc}); give the JSON file of a run"
+        raise UsageError(msg) from exc
+    if not isinstance(data, dict) or "outcomes" not in data:
+        msg = (
+            f"{path}: no clip-bench run in it (no 'outcomes'); make one with pytest --benchmark-only --reports reports"
+        )
+        raise UsageError(msg)
+    try:
+        entries = from_json(data["outcomes"])
+    except UsageError as exc:
+        msg = f"{path}: {exc}"
+        raise UsageError(msg) from exc
+    info = data.get("machine_info", {})
+    machine = info.get("clip_bench", {}) if isinstance(info, dict) else None
+    if not isinstance(machine, dict):
+        msg = f"{path}: machine_info is not an object; give the JSON file of a run, as it was written"
+        raise UsageError(msg)
+    return Run(name=path.stem, datetime=str(data.get("datetime", "")), machine=machine, entries=entries)
