@@ -1,0 +1,1 @@
+"""Models: the catalog, their weights, towers, feeds, and the FP32 reference."""

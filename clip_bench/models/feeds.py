@@ -1,0 +1,162 @@
+"""What a model's towers are fed: pictures through open_clip's own transform, texts through its own tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_bench.data import NO_LABEL, Samples
+from clip_bench.data.scenes import Draw
+from clip_bench.errors import UnavailableError, UsageError
+from clip_bench.models import shapes_tiny
+from clip_bench.models.towers import PAIR_TEXTS
+from clip_bench.specs import ModelSpec, Tower
+
+PAIR_STREAM = 7001  # the key of the stream that shuffles the texts of a pair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feeds:
+    """Samples as one model takes them.
+
+    ``image`` is (n, 3, h, w) float32; ``tokens`` (t, context) int64 holds the prompts first, then every distinct
+    caption. ``labels`` (n,) are rows of the prompts or ``NO_LABEL``; ``positives`` (n, captions) tells which
+    captions are right for a picture. ``choices`` (n, 10) are the rows of ``tokens`` that a pair call gets with picture
+    i, the right one at column ``answers[i]``, a place drawn at random. ``sha256`` is over all arrays.
+    """
+
+    image: NDArray[np.float32]
+    tokens: NDArray[np.int64]
+    prompts: int
+    labels: NDArray[np.int64]
+    positives: NDArray[np.bool_]
+    choices: NDArray[np.int64]
+    answers: NDArray[np.int64]
+    sha256: str
+
+    def calls(self, tower: Tower) -> list[dict[str, NDArray[np.generic]]]:
+        """Every evaluation call of *tower* at batch 1, in order."""
+        images = [self.image[i : i + 1] for i in range(len(self.image))]
+        if tower is Tower.IMAGE:
+            return [{"image": image} for image in images]
+        if tower is Tower.TEXT:
+            return [{"tokens": self.tokens[i : i + 1]} for i in range(len(self.tokens))]
+        return [{"image": image, "tokens": self.tokens[rows]} for image, rows in zip(images, self.choices, strict=True)]
+
+
+def make(spec: ModelSpec, samples: Samples) -> Feeds:
+    """Transform and tokenize *samples* for *spec*.
+
+    Raises:
+        UnavailableError: the model's tokenizer needs a package that is not installed.
+        UsageError: every text is right for some picture.
+    """
+    prompts = samples.prompts if any(label != NO_LABEL for label in samples.labels) else ()
+    texts = [*prompts, *dict.fromkeys(caption for captions in samples.captions for caption in captions)]
+    captions = texts[len(prompts) :]
+    place = {text: i for i, text in enumerate(captions)}
+    positives = np.zeros((len(samples.pictures), len(captions)), dtype=bool)
+    for i, owned in enumerate(samples.captions):
+        positives[i, [place[text] for text in owned]] = True
+    right = [
+        [*((label,) if label != NO_LABEL else ()), *(len(prompts) + place[text] for text in owned)]
+        for label, owned in zip(samples.labels, samples.captions, strict=True)
+    ]
+    image, ids, labels = images(spec, samples), tokens(spec, texts), np.array(samples.labels, np.int64)
+    choices, answers = _choices(ids, right)
+    return Feeds(
+        image=image,
+        tokens=ids,
+        prompts=len(prompts),
+        labels=labels,
+        positives=positives,
+        choices=choices,
+        answers=answers,
+        sha256=digest([image, ids, labels, positives, choices, answers]),
+    )
+
+
+def _choices(ids: NDArray[np.int64], right: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ten rows of *ids* per picture, the first of its *right* ones and else none like any of these, and its place.
+
+    Texts that differ only where the tokenizer cuts them are alike. Fewer than nine wrong ones are repeated.
+
+    Raises:
+        UsageError: some picture has no wrong text.
+    """
+    rows: dict[bytes, list[int]] = {}
+    for row, text in enumerate(ids):
+        rows.setdefault(text.tobytes(), []).append(row)
+    choices = np.zeros((len(right), PAIR_TEXTS), np.int64)
+    answers = np.zeros(len(right), np.int64)
+    for i, own in enumerate(right):
+        draw = Draw(PAIR_STREAM, i)
+        answers[i] = draw.pick(1, PAIR_TEXTS)[0]
+        taken = {row for text in own for row in rows[ids[text].tobytes()]}
+        drawn = draw.pick(min(len(ids), PAIR_TEXTS - 1 + len(taken)), len(ids))
+        wrong = [row for row in drawn if row not in taken][: PAIR_TEXTS - 1]
+        if not wrong:
+            msg = "every text is right for some picture, so there is nothing to choose from: add other captions"
+            raise UsageError(msg)
+        choices[i] = np.insert(np.resize(wrong, PAIR_TEXTS - 1), answers[i], own[0])
+    return choices, answers
+
+
+def images(spec: ModelSpec, samples: Samples) -> NDArray[np.float32]:
+    """The pictures as the model takes them, (n, 3, h, w), by open_clip's evaluation transform."""
+    change = transform(spec)
+    size = spec.image_size
+    out = np.empty((len(samples.pictures), 3, size, size), np.float32)
+    for i, picture in enumerate(samples.pictures):
+        out[i] = change(picture.open())
+    return out
+
+
+def transform(spec: ModelSpec) -> Callable[[object], NDArray[np.float32]]:
+    """open_clip's own evaluation transform, from a PIL image to a (3, h, w) array."""
+    from open_clip import get_pretrained_cfg, list_pretrained_tags_by_model
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    tags = [spec.pretrained] if spec.pretrained else list_pretrained_tags_by_model(spec.architecture)
+    published = get_pretrained_cfg(spec.architecture, tags[0]) if tags else {}
+    names = ("mean", "std", "interpolation", "resize_mode")
+    config = PreprocessCfg(size=spec.image_size, **{name: published[name] for name in names if name in published})
+    change = image_transform_v2(config, is_train=False)
+    return lambda image: change(image).numpy()
+
+
+def tokens(spec: ModelSpec, texts: Sequence[str]) -> NDArray[np.int64]:
+    """The texts as token ids, (n, context) int64, by open_clip's own tokenizer; longer texts are cut.
+
+    Raises:
+        UnavailableError: the tokenizer needs a package that is not installed, or a file that is not on this machine.
+    """
+    from open_clip import get_tokenizer
+
+    if spec.extra and find_spec("transformers") is None:
+        msg = f"the tokenizer of {spec.name} needs more packages: pip install 'clip-bench[{spec.extra}]'"
+        raise UnavailableError(msg)
+    if spec.weights.kind == "embedded":
+        encode = shapes_tiny.tokenizer()
+    else:
+        try:
+            encode = get_tokenizer(spec.architecture, context_length=spec.context)
+        except OSError as exc:
+            msg = f"the tokenizer of {spec.name} is not on this machine and its hub cannot be reached"
+            raise UnavailableError(msg) from exc
+    ids: NDArray[np.int64] = encode(list(texts)).numpy().astype(np.int64)
+    return ids
+
+
+def digest(arrays: Iterable[NDArray[np.generic]]) -> str:
+    """sha256 over the types, shapes and bytes of arrays, in order."""
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(f"{array.dtype.str} {array.shape} ".encode())
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()
