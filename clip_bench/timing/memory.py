@@ -1,0 +1,46 @@
+"""How far this process's resident memory rose at its highest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PROC = Path("/proc/self")
+
+
+def reset() -> int | None:
+    """Forget the peak so far: it restarts at the present level, whose bytes are returned.
+
+    None where the system cannot do it: macOS and Windows keep one peak for the whole life of a process, which says
+    nothing of one cell, and some containers and sandboxes hide the file. Source: proc(5), ``clear_refs``, value 5.
+    There is one peak per process, so a reset ends any measurement under way.
+    """
+    try:
+        (PROC / "clear_refs").write_text("5")
+    except OSError:
+        return None
+    return _peak_bytes()
+
+
+def growth_bytes(level: int | None) -> int | None:
+    """How far the resident set has risen above *level* (from :func:`reset`) at its highest since, in bytes.
+
+    It includes what the runtime and the caller touched in this process: weights (also when mapped from a file),
+    activations, the runtime's libraries and threads, inputs and results. It does not include a device's own
+    memory, other processes, or pages swapped out. Memory that an earlier cell freed and the allocator kept is
+    reused without growth, so a cell that shares its process may show less than it needs. The kernel counts in
+    batches: expect an error of some hundred KiB (proc(5), ``VmRSS``).
+
+    None if *level* is None, or if somebody else reset the peak since and it has not reached *level* again.
+    """
+    peak = _peak_bytes()
+    return None if level is None or peak is None or peak < level else peak - level
+
+
+def _peak_bytes() -> int | None:
+    """``VmHWM``, the highest resident set since the last reset; None where the system does not tell."""
+    try:
+        status = (PROC / "status").read_text()
+    except OSError:
+        return None
+    kib = next((line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")), None)
+    return None if kib is None else int(kib) * 1024
