@@ -1,0 +1,69 @@
+"""A tower as a ``torch.export`` program (.pt2): what torch runs, and what every other format is made from."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clip_bench.graphs import Graph, no_recipe
+from clip_bench.models import towers
+from clip_bench.specs import Format, Precision, Tower
+from clip_bench.store import Artifact
+
+if TYPE_CHECKING:
+    import torch
+
+NAME = "program.pt2"
+
+# The type of weights and activations; int8_dynamic is quantized by the torch backend when it loads the float program.
+DTYPES = {
+    Precision.FP32: "float32",
+    Precision.FP16: "float16",
+    Precision.BF16: "bfloat16",
+    Precision.INT8_DYNAMIC: "float32",
+}
+
+
+def build(graph: Graph, precision: Precision) -> Artifact:
+    """The program of *graph* with weights and activations in the type that *precision* names."""
+    if precision not in DTYPES:
+        raise no_recipe(precision, Format.TORCH_EXPORT)
+    dtype = DTYPES[precision]
+    recipe = {
+        "step": "program",
+        "model": graph.source.spec.architecture,
+        "weights_sha256": graph.source.sha256(),
+        "tower": graph.tower,
+        "batch": graph.batch,
+        "dtype": dtype,
+        "inputs": towers.INPUTS[graph.tower],
+        "outputs": towers.OUTPUTS[graph.tower],
+        "torch": version("torch"),
+        "open_clip_torch": version("open_clip_torch"),
+    }
+    return graph.store.get(recipe, lambda folder: _export(graph, dtype, folder / NAME))
+
+
+def _export(graph: Graph, dtype: str, path: Path) -> None:
+    import torch
+
+    module = towers.module(graph.source.model(), graph.tower, getattr(torch, dtype))
+    traced = 1 if graph.tower is Tower.PAIR else 2  # torch takes a size of 1 for a constant
+    inputs = towers.example(graph.source.spec, graph.tower, graph.batch or traced)
+    with torch.no_grad():
+        exported = torch.export.export(module, inputs, dynamic_shapes=_dynamic(graph))
+    torch.export.save(exported, path)
+
+
+def _dynamic(graph: Graph) -> tuple[dict[int, torch.export.Dim], ...] | None:
+    """A free batch dimension where the graph has none of its own; a pair keeps one image and frees its texts."""
+    import torch
+
+    if graph.batch is not None:
+        return None
+    batch = torch.export.Dim("batch")
+    free = {name: {0: batch} for name in towers.INPUTS[graph.tower]}
+    if graph.tower is Tower.PAIR:
+        free["image"] = {}
+    return tuple(free[name] for name in towers.INPUTS[graph.tower])
