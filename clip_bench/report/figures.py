@@ -1,0 +1,61 @@
+"""Figures and texts as cells of a markdown table; what was not measured is '-'."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from tabulate import tabulate
+
+ABSENT = "-"
+SHORT = 80  # characters of a reason that still leave a table readable
+
+
+def fixed(value: object, digits: int = 2) -> str:
+    """A number with *digits* decimals and no negative zero."""
+    if not isinstance(value, int | float) or pd.isna(value):
+        return ABSENT
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def millis(value: object) -> str:
+    """Milliseconds, with two decimals; below 1 ms three, below 0.1 ms four."""
+    small = [bound for bound in (1, 0.1) if isinstance(value, int | float) and value < bound]
+    return fixed(value, 2 + len(small))
+
+
+def factor(value: object) -> str:
+    """A bare factor: one decimal, none from 100 on."""
+    return fixed(value, 1 if isinstance(value, int | float) and abs(value) < 100 else 0)  # noqa: PLR2004  three digits
+
+
+def times(value: object) -> str:
+    """A factor: '2.09x'."""
+    text = fixed(value)
+    return text if text == ABSENT else f"{text}x"
+
+
+def points(value: object) -> str:
+    """A change in percentage points, with its sign: '+0.3', '-1.2', '0.0'."""
+    text = fixed(value, 1)
+    return text if text in {ABSENT, "0.0"} or text.startswith("-") else f"+{text}"
+
+
+def clean(text: str) -> str:
+    """A text that cannot break out of its cell: one line, pipes and tags as entities."""
+    return " ".join(text.split()).replace("|", "&#124;").replace("<", "&lt;") or ABSENT
+
+
+def shorten(text: str) -> str:
+    """At most :data:`SHORT` characters of *text*, cut at a word."""
+    line = " ".join(text.split())
+    return line if len(line) <= SHORT else f"{line[:SHORT].rsplit(' ', 1)[0]} …"
+
+
+def markdown(headers: Sequence[str], cells: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A table whose first *left* columns are words and whose others are figures, aligned in its source, too.
+
+    The layout is tabulate's ``pipe``: GitHub's with the alignment told, so that figures stand on the right.
+    """
+    sides = ["left" if index < left else "right" for index in range(len(headers))]
+    return tabulate(cells, headers=headers, tablefmt="pipe", disable_numparse=True, colalign=sides if cells else None)

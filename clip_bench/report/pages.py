@@ -1,0 +1,99 @@
+"""Reports as markdown pages: one per machine, and one over all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from clip_bench.errors import UsageError
+from clip_bench.record import Outcome, Run
+from clip_bench.report import platforms
+from clip_bench.report.figures import clean, markdown
+from clip_bench.report.rows import collect, frame
+from clip_bench.report.tables import full, hardware, holes
+
+FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NOTE = "<!-- Made from the run files by clip_bench.report; edits are lost. -->\n"
+
+
+def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
+    """Write ``<out_dir>/<machine>/README.md`` for each machine in the runs, and ``<out_dir>/README.md`` over them.
+
+    A page shows its machine's newest run. The same runs always make the same bytes. Returns the pages.
+
+    Raises:
+        UsageError: a path is no run, there is none, or a machine's name cannot name a folder.
+    """
+    machines: dict[str, list[Run]] = {}
+    for run in sorted(collect(paths_in), key=lambda run: (run.datetime, run.name), reverse=True):
+        machines.setdefault(_folder(run), []).append(run)
+    if not machines:
+        msg = "no clip-bench run among the given files; make one with pytest --benchmark-only --reports reports"
+        raise UsageError(msg)
+    names = sorted(machines)
+    pages = {out_dir / name / "README.md": machine_page(machines[name]) for name in names}
+    pages[out_dir / "README.md"] = overview([machines[name][0] for name in names])
+    for path, text in pages.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return list(pages)
+
+
+def machine_page(runs: Sequence[Run]) -> str:
+    """The page of one machine, its *runs* newest first."""
+    newest, *older = runs
+    table = frame([newest])
+    facts = [[label, clean(text)] for label, text in platforms.facts(newest.machine).items()]
+    parts = [
+        f"# {platforms.machine_name(newest.machine)}",
+        markdown(("Machine", ""), facts, left=2),
+        f"The tables show [{newest.name}.json]({newest.name}.json), measured {_day(newest)}: {_tally(newest)}.",
+        f"Older runs: {', '.join(f'[{run.name}.json]({run.name}.json) ({_day(run)})' for run in older)}."
+        if older
+        else "",
+        "## Hardware Test Results",
+        hardware(table),
+        "## In full",
+        full(table),
+        "## Cells without a time",
+        holes(table),
+    ]
+    return _page(parts)
+
+
+def overview(newest: Sequence[Run]) -> str:
+    """The page over all machines, from the newest run of each."""
+    heads = ("Machine", "Chip", "RAM", "Newest run", "Cells")
+    lines = []
+    for run in newest:
+        name, told = platforms.machine_name(run.machine), platforms.facts(run.machine)
+        lines.append([f"[{name}]({name}/README.md)", clean(told["CPU"]), told["RAM"], _day(run), _tally(run)])
+    parts = ["# Reports", markdown(heads, lines, left=len(heads))]
+    for run in newest:
+        name = platforms.machine_name(run.machine)
+        parts += [f"## [{name}]({name}/README.md)", hardware(frame([run]))]
+    return _page(parts)
+
+
+def _folder(run: Run) -> str:
+    name = platforms.machine_name(run.machine)
+    if not FOLDER.fullmatch(name):
+        msg = f"{run.name}: the machine's name {name!r} cannot name a folder; use letters, digits, '.', '_' and '-'"
+        raise UsageError(msg)
+    return name
+
+
+def _day(run: Run) -> str:
+    return run.datetime[:10] or "on an unknown day"
+
+
+def _tally(run: Run) -> str:
+    """How many cells ended how: '8 ok, 1 skipped of 9 planned'."""
+    counts = {word: sum(entry.outcome is word for entry in run.entries) for word in Outcome}
+    told = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in counts.items() if count)
+    return f"{told or 'none'} of {len(run.entries)} planned"
+
+
+def _page(parts: Sequence[str]) -> str:
+    return NOTE + "\n" + "\n\n".join(part.strip("\n") for part in parts if part) + "\n"

@@ -1,0 +1,220 @@
+"""Run files to one data frame: a row per planned cell, timed or not, in the units that tables print."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from clip_bench.errors import UsageError
+from clip_bench.record import Boundary, Cold, Entry, Outcome, Quality, Record, Run, read
+from clip_bench.report import platforms
+from clip_bench.specs import Precision
+from clip_bench.timing.statistics import summary
+
+Row = dict[str, object]
+
+SCORES = ("top1", "top5", "agreement", "t2i_r1", "t2i_r5", "t2i_r10", "i2t_r1", "i2t_r5", "i2t_r10")
+BASELINE = ("torch-cpu", Precision.FP32, "")
+CALL = ("batch", "texts", "sequence", "image_size", "inside_clock", "threads")
+MS, MB, PERCENT = 1e3, 1e-6, 100
+
+_WORDS = (
+    *("machine", "run", "datetime", "chip", "ram", "case", "tower", "model", "weights", "target", "backend", "device"),
+    *("precision", "variant", "outcome", "reason", "failures", "boundary", "data", "inside_clock"),
+    *("executed_dtypes", "executed_nodes", "executed_note"),
+)
+_COUNTS = ("batch", "texts", "sequence", "image_size", "threads", "rounds", "warmups", "samples")
+_FIGURES = (
+    *("similarity_mean", "similarity_min", "similarity_p1", "degrad_percent", "similarity_between"),
+    *("identified_percent", "drift_floor", "drift_ratio"),
+    *(f"{score}{part}_percent" for score in SCORES for part in ("", "_reference")),
+    *("mean_ms", "p50_ms", "p90_ms", "min_ms", "max_ms", "throughput_avg", "throughput_max", "throughput_min"),
+    *("speedup", "size_mb", "load_s", "first_s", "build_s", "peak_mb"),
+)
+COLUMNS = {**dict.fromkeys(_WORDS, "object"), **dict.fromkeys(_COUNTS, "Int64"), **dict.fromkeys(_FIGURES, "float64")}
+
+
+def collect(paths: Iterable[Path]) -> list[Run]:
+    """Read run files, and those in folders at any depth, each once.
+
+    A JSON file of something else is skipped in a folder (a warning counts them) and an error where it is named.
+
+    Raises:
+        UsageError: a named file is no run, or a run file is damaged or of another schema.
+    """
+    found: dict[Path, None] = {}
+    foreign = 0
+    for path in paths:
+        inside = sorted(path.rglob("*.json")) if path.is_dir() else []
+        own = [file for file in inside if _is_run(file)]
+        foreign += len(inside) - len(own)
+        found |= dict.fromkeys(file.resolve() for file in (own if path.is_dir() else [path]))
+    if foreign:
+        logging.getLogger(__name__).warning("%d JSON files that are no clip-bench run were left out", foreign)
+    return [read(file) for file in found]
+
+
+def frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row per entry of every run, in their order; the columns and their types are always :data:`COLUMNS`.
+
+    Latencies are in ms, sizes in MB (10^6 bytes), load, first call and build in s, accuracies in percent,
+    throughput in samples/s. Where a cell has several outputs, its worst counts. Times of calls are given only for
+    a cell that ended ok on hardware, accuracies only for trained weights. ``speedup`` is the median latency of FP32 on
+    ``torch-cpu`` over the cell's own: same run, model, tower and call.
+
+    Raises:
+        UsageError: a record's timing cannot be true (no rounds, a time of zero).
+    """
+    rows = [row for run in runs for row in _with_speedup([_row(run, entry) for entry in run.entries])]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True  # read() says why
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return '"outcomes"' in text  # a run cut short is no foreign file: let read() say so
+    return isinstance(data, dict) and "outcomes" in data
+
+
+def _row(run: Run, entry: Entry) -> Row:
+    record = entry.record
+    place = platforms.device(record.target)
+    row = dict.fromkeys(_WORDS, "") | {
+        "machine": platforms.machine_name(run.machine),
+        "run": run.name,
+        "datetime": run.datetime,
+        "chip": platforms.chip(run.machine, place),
+        "ram": platforms.ram(run.machine),
+        "backend": platforms.backend(record.target),
+        "device": place,
+        "case": entry.case,
+        "outcome": str(entry.outcome),
+        "reason": entry.reason,
+        "boundary": entry.boundary,
+        **{word: getattr(record, word) for word in ("tower", "model", "weights", "target", "precision", "variant")},
+    }
+    try:
+        timing = _timing(entry, place)
+    except UsageError as exc:
+        msg = f"{run.name}: {entry.case}: {exc}"
+        raise UsageError(msg) from exc
+    return (
+        row
+        | _call(record.boundary)
+        | _quality(record)
+        | _cold(record.cold, place, timed=bool(timing))
+        | timing
+        | _artifact(record)
+    )
+
+
+def _call(boundary: Boundary | None) -> Row:
+    if boundary is None:
+        return {}
+    told = {name: getattr(boundary, name) for name in CALL}
+    return told | {"inside_clock": ", ".join(boundary.inside_clock), "data": boundary.data_sha256[:16]}
+
+
+def _quality(record: Record) -> Row:
+    quality = record.quality
+    if quality is None:
+        return {}
+    trained = record.weights != "random"
+    return _similarity(quality) | (_scores(quality) if trained else {}) | {"failures": "; ".join(quality.failures)}
+
+
+def _similarity(quality: Quality) -> Row:
+    outputs = quality.similarity
+    if not outputs:
+        return {}
+    return {
+        "similarity_mean": min(output.mean for output in outputs),
+        "similarity_min": min(output.minimum for output in outputs),
+        "similarity_p1": min(output.p1 for output in outputs),
+        "degrad_percent": max(output.degrad for output in outputs),
+        "similarity_between": max(output.between for output in outputs),
+        "identified_percent": PERCENT * min(output.identified for output in outputs),
+        "drift_floor": max(output.floor_drift for output in outputs),
+        "drift_ratio": max(output.drift_ratio for output in outputs),
+    }
+
+
+def _scores(quality: Quality) -> Row:
+    row: Row = {}
+    for score in quality.scores:
+        if score.name in SCORES:
+            row[f"{score.name}_percent"] = PERCENT * score.value
+            row[f"{score.name}_reference_percent"] = PERCENT * score.reference
+        if score.name == "top1":
+            row["samples"] = score.samples
+    return row
+
+
+def _timing(entry: Entry, place: str) -> Row:
+    timing = entry.record.timing
+    if timing is None or entry.outcome is not Outcome.OK or place in platforms.NOT_HARDWARE:
+        return {}
+    told = summary(timing.rounds_s, timing.batch)
+    return {
+        "rounds": told.rounds,
+        "warmups": timing.warmups,
+        "mean_ms": MS * told.mean_s,
+        "p50_ms": MS * told.p50_s,
+        "p90_ms": MS * told.p90_s,
+        "min_ms": MS * told.min_s,
+        "max_ms": MS * told.max_s,
+        "throughput_avg": told.throughput_avg,
+        "throughput_max": told.throughput_max,
+        "throughput_min": told.throughput_min,
+    }
+
+
+def _cold(cold: Cold | None, place: str, *, timed: bool) -> Row:
+    if cold is None:
+        return {}
+    row: Row = {"build_s": cold.build_s}
+    if place not in platforms.NOT_HARDWARE:
+        row |= {"load_s": cold.load_s, "peak_mb": math.nan if cold.peak_bytes is None else MB * cold.peak_bytes}
+    return row | ({"first_s": cold.first_s} if timed else {})
+
+
+def _artifact(record: Record) -> Row:
+    row: Row = {} if record.artifact is None else {"size_mb": MB * record.artifact.size_bytes}
+    executed = record.executed
+    if executed is None:
+        return row
+    told = {"executed_dtypes": _counts(executed.dtypes), "executed_nodes": _counts(executed.nodes)}
+    return row | told | {"executed_note": executed.note}
+
+
+def _counts(of: dict[str, int]) -> str:
+    """The most frequent first: 'f32 412, bf16 3'."""
+    return ", ".join(f"{name} {count}" for name, count in sorted(of.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _with_speedup(rows: list[Row]) -> list[Row]:
+    def call(row: Row) -> tuple[object, ...]:
+        return tuple(row.get(name) for name in ("model", "tower", *CALL))
+
+    def median(row: Row) -> float | None:
+        value = row.get("p50_ms")
+        return value if isinstance(value, float) else None
+
+    baselines = {
+        call(row): median(row) for row in rows if tuple(row[k] for k in ("target", "precision", "variant")) == BASELINE
+    }
+    for row in rows:
+        base, own = baselines.get(call(row)), median(row)
+        if base is not None and own is not None and row["backend"] != platforms.NULL:
+            row["speedup"] = base / own
+    return rows

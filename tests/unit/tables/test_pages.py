@@ -1,0 +1,98 @@
+"""Pages: one per machine, the newest run on it, the same bytes each time."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clip_bench.errors import UsageError
+from clip_bench.report import write
+
+GOLDEN = Path(__file__).parent / "golden" / "run.json"
+RUNTIMES = ("torch", "onnxruntime", "openvino", "nncf", "onnx", "open_clip")
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Put the golden run in the reports folder under another machine's name and day."""
+
+    def put(name="example", day="2025-01-02", stem="run", **facts):
+        data = json.loads(GOLDEN.read_text(encoding="utf-8"))
+        data["machine_info"]["clip_bench"] |= {"name": name} | facts
+        data["datetime"] = f"{day}T00:00:00+00:00"
+        path = tmp_path / name.replace("/", "_") / f"{stem}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(data), encoding="utf-8")
+        return path
+
+    return put
+
+
+def test_each_machine_has_a_page_and_the_overview_links_it(place, tmp_path):
+    place("one")
+    place("two")
+
+    pages = write([tmp_path], tmp_path)
+
+    assert pages == [tmp_path / "one" / "README.md", tmp_path / "two" / "README.md", tmp_path / "README.md"]
+    overview = pages[-1].read_text(encoding="utf-8")
+    assert "[one](one/README.md)" in overview
+    assert "[two](two/README.md)" in overview
+
+
+def test_the_newest_run_is_shown_and_older_ones_linked(place, tmp_path):
+    place(day="2025-03-01", stem="a_new")
+    place(day="2025-02-01", stem="b_old")
+
+    page = write([tmp_path], tmp_path)[0].read_text(encoding="utf-8")
+
+    assert "show [a_new.json](a_new.json), measured 2025-03-01" in page
+    assert "Older runs: [b_old.json](b_old.json) (2025-02-01)" in page
+
+
+def test_pages_are_the_same_bytes_in_any_order_and_again(place, tmp_path):
+    paths = [place("one"), place("two"), place("one", day="2025-05-05", stem="later")]
+
+    first = [page.read_bytes() for page in write(paths, tmp_path)]
+    again = [page.read_bytes() for page in write([*reversed(paths), *paths], tmp_path)]
+
+    assert first == again
+
+
+def test_a_machine_that_tells_nothing_still_has_a_page(place, tmp_path):
+    nothing = dict.fromkeys(("cpu", "isa", "ram_bytes", "os", "python", "runtimes", "threads", "accelerators"))
+    place("bare", **nothing)
+
+    page = write([tmp_path], tmp_path)[0].read_text(encoding="utf-8")
+
+    assert "unknown chip" in page
+
+
+def test_accelerators_are_told_by_name(place, tmp_path):
+    place("fast", accelerators=[{"name": "Example Accelerator 1"}, "Example Accelerator 2"])
+
+    page = write([tmp_path], tmp_path)[0].read_text(encoding="utf-8")
+
+    assert "Example Accelerator 1, Example Accelerator 2" in page
+
+
+def test_a_machine_cannot_name_a_folder_elsewhere(place, tmp_path):
+    path = place("../elsewhere")
+
+    with pytest.raises(UsageError, match="cannot name a folder"):
+        write([path], tmp_path)
+
+
+def test_no_run_is_an_error(tmp_path):
+    with pytest.raises(UsageError, match="no clip-bench run"):
+        write([tmp_path], tmp_path)
+
+
+def test_a_table_is_rebuilt_without_any_runtime():
+    code = "import sys, clip_bench.report; print(*sys.modules)"
+
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)  # noqa: S603  our own code
+
+    assert not set(RUNTIMES) & set(told.stdout.split())
