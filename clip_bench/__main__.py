@@ -1,0 +1,73 @@
+"""The clip-bench command: list what can run here, and make the tables."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from clip_bench.errors import ClipBenchError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; a deliberate error is one line on stderr and exit status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except ClipBenchError as exc:
+        sys.stderr.write(f"clip-bench: {exc}\n")
+        return 2
+    except BrokenPipeError:  # as of `| head`; Python flushes once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    from clip_bench.settings import OPTIONS
+
+    parser = argparse.ArgumentParser(prog="clip-bench", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    listing = commands.add_parser("list", help="every case: will it run here, or why not")
+    for flag, attributes in OPTIONS:
+        listing.add_argument(flag, **attributes)
+    listing.set_defaults(run=_list)
+    report = commands.add_parser("report", help="make the tables from the JSON files of runs, without any runtime")
+    report.add_argument(
+        "runs", nargs="*", type=Path, metavar="JSON", help="run files, or folders of them (default: reports)"
+    )
+    report.add_argument("-o", "--out", type=Path, default=Path("reports"), help="folder to write (default: reports)")
+    report.set_defaults(run=_report)
+    return parser
+
+
+def _list(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from clip_bench import backends, pipeline, settings
+
+    chosen, found = settings.checked(vars(options)), backends.discover()
+    planned = {case.id for case in pipeline.matrix(chosen, found)}
+    lacking, ready = pipeline.lacking(chosen, found), 0
+    for case in pipeline.matrix(replace(chosen, full=True), found):
+        reason = lacking(case)
+        ready += not reason
+        state = f"not here: {reason}" if reason else "will run" if case.id in planned else "will run with --full"
+        sys.stdout.write(f"{case.id}  {state}\n")
+    sys.stdout.write(f"{ready} cells can run here; {len(planned)} are in this selection\n")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from clip_bench.report import pages
+
+    for path in pages.write(options.runs or [Path("reports")], options.out):
+        sys.stdout.write(f"{path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,369 @@
+"""The only pytest adapter: options, the matrix as parameters, fixtures, and the ledger of outcomes."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from clip_bench import backends, machine, pipeline, record, settings
+from clip_bench.errors import ClipBenchError, PlacementError, UnavailableError, UnsupportedError, UsageError
+from clip_bench.record import Entry, Outcome, Record
+from clip_bench.report import rows, tables
+from clip_bench.specs import Case, Precision
+from clip_bench.timing import statistics
+
+AXES = ("tower", "model", "target", "precision", "variant")
+ENDED = {
+    UnsupportedError: Outcome.UNSUPPORTED,
+    PlacementError: Outcome.FALLBACK,
+    MemoryError: Outcome.OUT_OF_MEMORY,
+}
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What became of every selected cell; ``journal`` keeps each ending on disk while the run goes on."""
+
+    cases: Mapping[str, Case]
+    records: dict[str, Record] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    journal: Path | None = None
+
+    def note(self, measured: Record) -> Record:
+        """Keep what is measured of a cell so far."""
+        self.records[measured.case] = measured
+        return measured
+
+    def end(self, case: str, outcome: Outcome, reason: str) -> Entry:
+        """Keep how a cell ended."""
+        measured = self.records.get(case) or pipeline.empty(self.cases[case])
+        digest = measured.boundary.digest if measured.boundary else ""
+        entry = Entry(case=case, boundary=digest, outcome=outcome, reason=reason, record=measured)
+        self.entries[case] = entry
+        if self.journal is not None:
+            self.journal.parent.mkdir(parents=True, exist_ok=True)
+            with self.journal.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(record.to_json([entry])[0]) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+        return entry
+
+
+SETTINGS = pytest.StashKey[settings.Settings]()
+BACKENDS = pytest.StashKey[Mapping[str, backends.Backend]]()
+CASES = pytest.StashKey[dict[str, Case]]()
+LEDGER = pytest.StashKey[Ledger]()
+RUN = pytest.StashKey[Path | None]()
+CELL = pytest.StashKey[Case]()
+SKIPPED = pytest.StashKey[dict[str, str]]()
+SELECTED = pytest.StashKey[int]()
+SHOWN = "clip_bench_case"  # the report property of a test that is a cell
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The shared options, and those that only a run has."""
+    group = parser.getgroup("clip-bench")
+    for flag, attributes in settings.OPTIONS:
+        group.addoption(flag, **attributes)
+    group.addoption(
+        "--require",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="fail unless a cell with this word (a device such as npu, or a whole target) ended ok; may be repeated",
+    )
+    group.addoption(
+        "--no-skips", action="store_true", help="fail if a test that is no cell is skipped: for CI, where all can run"
+    )
+    group.addoption("--reports", type=Path, metavar="DIR", help="write the run to DIR/<machine>/<run>.json")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options, lay out the matrix, and register a mark for each of its words."""
+    try:
+        config.stash[SETTINGS] = settings.checked(vars(config.option))
+        config.stash[BACKENDS] = backends.discover()
+        cases = pipeline.matrix(config.stash[SETTINGS], config.stash[BACKENDS])
+        config.stash[CASES] = {case.id: case for case in cases}
+    except UsageError as exc:
+        raise pytest.UsageError(str(exc)) from exc
+    for word in sorted({word for case in config.stash[CASES].values() for word in words(case)}):
+        config.addinivalue_line("markers", f"{word}: cells with this word in their id")
+    logging.getLogger("clip_bench").setLevel(logging.INFO)
+    config.stash[LEDGER] = Ledger(cases=config.stash[CASES])
+    config.stash[SKIPPED] = {}
+    config.stash[RUN] = None
+    if (reports := config.getoption("--reports")) is not None:
+        name = machine.facts(config.stash[SETTINGS].threads)["name"]
+        run = reports / str(name) / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.json"
+        config.stash[RUN] = run
+        config.stash[LEDGER].journal = run.with_suffix(".jsonl")
+
+
+def words(case: Case) -> set[str]:
+    """The words of every axis of *case*: what ``-k`` finds in its id, and ``-m`` exactly."""
+    family = {"int8"} if case.precision in {p for p in Precision if p.startswith("int8")} else set()
+    return {word for word in case.id.split("-") if word} | family
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test per cell; parameters are strings, since anything else is lost in pytest-benchmark's JSON."""
+    if not set(AXES) <= set(metafunc.fixturenames):
+        return
+    metafunc.parametrize(
+        AXES,
+        [
+            pytest.param(
+                str(case.tower),
+                case.model.name,
+                str(case.target),
+                str(case.precision),
+                str(case.variant),
+                id=case.id,
+                marks=[getattr(pytest.mark, word) for word in sorted(words(case))],
+            )
+            for case in metafunc.config.stash[CASES].values()
+        ],
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Remember which cell an item is."""
+    for item in items:
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and set(AXES) <= set(item.callspec.params):
+            item.stash[CELL] = config.stash[CASES][item.callspec.id]
+            item.user_properties.append((SHOWN, item.callspec.id))
+    config.stash[SELECTED] = sum(CELL in item.stash for item in items)
+    if items and config.stash[SELECTED] == len(items) and (reporter := _reporter(config)):
+        reporter.showfspath = False  # no line with the file's name before the line of each cell
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest, tower, model, target, precision, variant) -> Case:  # noqa: ARG001  the axes
+    """The cell under test."""
+    return request.node.stash[CELL]
+
+
+@pytest.fixture(name="settings", scope="session")
+def checked_settings(pytestconfig: pytest.Config) -> settings.Settings:
+    """The run's checked options."""
+    return pytestconfig.stash[SETTINGS]
+
+
+@pytest.fixture(scope="session")
+def ledger(pytestconfig: pytest.Config) -> Ledger:
+    """Where a cell notes what it measured."""
+    return pytestconfig.stash[LEDGER]
+
+
+def _reporter(config: pytest.Config) -> pytest.TerminalReporter | None:
+    """The terminal, unless it is switched off."""
+    return config.pluginmanager.get_plugin("terminalreporter")
+
+
+class Progress(logging.Handler):
+    """Shows on the terminal what takes long, while pytest captures the rest."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        super().__init__(logging.INFO)
+        self.reporter = _reporter(config)
+        self.capture = config.pluginmanager.get_plugin("capturemanager")
+        self.cell = ""
+
+    def emit(self, message: logging.LogRecord) -> None:
+        """One line per step, under the cell that it is for."""
+        if self.reporter is None:
+            return
+        with self.capture.global_and_fixture_disabled() if self.capture else nullcontext():
+            self.reporter.ensure_newline()
+            self.reporter.write_line(f"  {self.cell}: {message.getMessage()} ...")
+
+
+@pytest.fixture
+def progress(pytestconfig: pytest.Config, case: Case) -> Iterator[None]:
+    """Show the steps of this cell that take long."""
+    handler = Progress(pytestconfig)
+    handler.cell = case.id
+    logger = logging.getLogger("clip_bench")
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def prepared(
+    pytestconfig: pytest.Config,
+    case: Case,
+    ledger: Ledger,
+    progress: None,  # noqa: ARG001  its lines show meanwhile
+) -> Iterator[pipeline.Prepared]:
+    """The cell, built and loaded; the only session alive."""
+    try:
+        ready = pipeline.prepare(case, pytestconfig.stash[BACKENDS], pytestconfig.stash[SETTINGS])
+    except UnavailableError as exc:
+        pytest.skip(str(exc))
+    except ClipBenchError as exc:
+        raise pytest.fail.Exception(str(exc), pytrace=False) from exc
+    ledger.note(ready.record)
+    yield ready
+    ready.session.close()
+    del ready
+    gc.collect()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Enter how a cell ended in the ledger, and show it."""
+    report = yield
+    case, ledger = item.stash.get(CELL, None), item.config.stash[LEDGER]
+    if case is None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            item.config.stash[SKIPPED][item.nodeid] = _skip_reason(report)
+        return report
+    before = ledger.entries.get(case.id)
+    if (report.when == "call" or not report.passed) and (before is None or before.outcome is Outcome.OK):
+        _show(item.config, ledger.end(case.id, *_ending(ledger, case, call, report)))
+    return report
+
+
+def _show(config: pytest.Config, entry: Entry) -> None:
+    """One line for a cell that ended."""
+    ledger, reporter = config.stash[LEDGER], _reporter(config)
+    if reporter is None:
+        return
+    timing = entry.record.timing
+    told = f"P50 {statistics.summary(timing.rounds_s, timing.batch).p50_s * 1e3:.3f} ms" if timing else entry.reason
+    reporter.ensure_newline()
+    reporter.write_line(f"[{len(ledger.entries)}/{config.stash[SELECTED]}] {entry.case}  {entry.outcome}  {told}")
+
+
+def _ending(ledger: Ledger, case: Case, call: pytest.CallInfo[None], report: pytest.TestReport) -> tuple[Outcome, str]:
+    """The outcome of a finished phase, and why in one line."""
+    if report.passed:
+        return Outcome.OK, ""
+    if call.excinfo is None or report.skipped:
+        return Outcome.SKIPPED, _skip_reason(report)
+    measured = ledger.records.get(case.id)
+    if measured and measured.quality and measured.quality.failures:
+        return Outcome.GATE_FAILED, "; ".join(measured.quality.failures)
+    error = call.excinfo.value
+    if isinstance(error, pytest.fail.Exception):
+        error = error.__cause__ or error
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, ClipBenchError | pytest.fail.Exception):
+        reason = f"{type(error).__name__}: {reason}"
+    return next((outcome for kind, outcome in ENDED.items() if isinstance(error, kind)), Outcome.FAILED), reason
+
+
+def _skip_reason(report: pytest.TestReport) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, object]) -> None:
+    """Say what this machine is, without its host name."""
+    machine_info["clip_bench"] = facts = machine.facts(config.stash[SETTINGS].threads)
+    machine_info["node"] = facts["name"]
+
+
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, object]) -> None:
+    """Add every selected cell, timed or not."""
+    output_json["outcomes"] = record.to_json(list(config.stash[LEDGER].entries.values()))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Give unreached cells an outcome, hold --require and --no-skips, and write the run even if nothing was timed."""
+    config = session.config
+    ledger = config.stash[LEDGER]
+    if not config.option.collectonly:
+        for item in session.items:
+            case = item.stash.get(CELL, None)
+            if case is not None and case.id not in ledger.entries:
+                ledger.end(case.id, Outcome.LOST, "the run ended before this cell")
+        if _broken(config) and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    try:
+        yield
+    finally:
+        if ledger.entries:
+            _write(config)
+
+
+def _broken(config: pytest.Config) -> list[str]:
+    """A line for each promise of --require and --no-skips that the run did not keep."""
+    lines = [f"--require {word}: no {word} cell ended ok; see the reasons above" for word in _unmet(config)]
+    if config.getoption("--no-skips"):
+        lines += [f"--no-skips: {name} was skipped: {reason}" for name, reason in config.stash[SKIPPED].items()]
+    return lines
+
+
+def _unmet(config: pytest.Config) -> list[str]:
+    """The words of --require with which no cell ended ok."""
+    ok = [entry.case for entry in config.stash[LEDGER].entries.values() if entry.outcome is Outcome.OK]
+    cases = config.stash[CASES]
+    return [
+        word
+        for word in config.getoption("--require")
+        if not any(word in {cases[name].target.device, str(cases[name].target)} for name in ok)
+    ]
+
+
+def _write(config: pytest.Config) -> None:
+    """The run file: pytest-benchmark's JSON with the outcomes, where --reports or --benchmark-json want it."""
+    session, run = config._benchmarksession, config.stash[RUN]  # noqa: SLF001  its only handle on what was timed
+    wanted = [path for path in (run, None if session.benchmarks else config.getoption("benchmark_json")) if path]
+    if not wanted:
+        return
+    commit = config.hook.pytest_benchmark_generate_commit_info(config=config)
+    data = config.hook.pytest_benchmark_generate_json(
+        config=config,
+        benchmarks=session.benchmarks,
+        include_data=True,
+        machine_info=session.get_machine_info(),
+        commit_info=commit,
+    )
+    pytest_benchmark_update_json(config, data)
+    for path in map(Path, wanted):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
+        partial.replace(path)
+    if run is not None:
+        run.with_suffix(".jsonl").unlink(missing_ok=True)
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """No dot for a cell that ended: its line says more."""
+    shown = SHOWN in dict(getattr(report, "user_properties", []))
+    if shown and (report.when == "call" or report.outcome != "passed"):
+        kind = "error" if report.failed and report.when != "call" else report.outcome
+        return kind, "", kind.upper()
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The tables of this run, what was required and missing, and where the run was written."""
+    entries = tuple(config.stash[LEDGER].entries.values())
+    broken = [] if config.option.collectonly else _broken(config)
+    if not entries and not broken:
+        return
+    terminalreporter.section("clip-bench")
+    if entries:
+        facts = machine.facts(config.stash[SETTINGS].threads)
+        run = record.Run(name="this run", datetime="", machine=facts, entries=entries)
+        terminalreporter.write_line(tables.terminal(rows.frame([run])))
+    for line in broken:
+        terminalreporter.write_line(line, red=True)
+    if entries and config.stash[RUN] is not None:
+        terminalreporter.write_line(f"run written to {config.stash[RUN]}; tables: clip-bench report")

@@ -1,0 +1,74 @@
+"""What unit tests share: a checkout to run, a cache of their own, and settings for it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from clip_bench.data import generated
+from clip_bench.graphs import Calibration, Graph
+from clip_bench.models import catalog, feeds, reference, weights
+from clip_bench.settings import Settings
+from clip_bench.specs import Tower
+from clip_bench.store import Store
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """A store that no other run shares; what is built in it is built once per session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def small(cache):
+    """Settings for a run on few samples and two threads."""
+    return Settings(
+        models=("shapes_tiny",),
+        full=False,
+        samples=8,
+        data=None,
+        weights=None,
+        threads=2,
+        rounds=8,
+        cache=cache,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shapes:
+    """shapes_tiny with a little of everything that is made of it, in the store that the whole run shares."""
+
+    store: Store
+    source: weights.Source
+    fed: feeds.Feeds
+    reference: reference.Reference
+    calibration: Calibration
+
+    def graph(self, tower, batch=1):
+        return Graph(
+            source=self.source, tower=Tower(tower), store=self.store, calibration=lambda: self.calibration, batch=batch
+        )
+
+    def answers(self, session, tower):
+        """What *session* answers to every evaluation call, stacked as the reference's are."""
+        answers = [session.run(call) for call in self.fed.calls(Tower(tower))]
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+
+@pytest.fixture(scope="session")
+def shapes(cache):
+    """16 single objects and 16 scenes of three, their reference, and 32 other scenes to calibrate on."""
+    spec = catalog.MODELS["shapes_tiny"]
+    store = Store(cache)
+    source = weights.Source(spec=spec, folder=None, store_root=cache)
+    fed = feeds.make(spec, generated.evaluation(16, 16, spec.image_size))
+    samples = generated.calibration(32, spec.image_size)
+    images = feeds.images(spec, samples)
+    tokens = feeds.tokens(spec, [captions[0] for captions in samples.captions])
+    return Shapes(
+        store=store,
+        source=source,
+        fed=fed,
+        reference=reference.make(source, fed, store, threads=1),
+        calibration=Calibration(image=images, tokens=tokens, sha256=feeds.digest([images, tokens])),
+    )

@@ -1,0 +1,122 @@
+"""The clip-bench command."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import clip_bench
+from clip_bench.__main__ import main
+
+HEAVY = {"numpy", "pandas", "torch", "onnx", "onnxruntime", "openvino", "open_clip", "pydantic", "psutil", "PIL"}
+
+
+@pytest.fixture
+def listed(monkeypatch, cache, capsys):
+    """The lines of ``clip-bench list``."""
+    monkeypatch.setenv("CLIP_BENCH_CACHE", str(cache))
+
+    def lines(*arguments):
+        assert main(["list", *arguments]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    return lines
+
+
+def test_every_cell_is_listed_with_what_will_become_of_it(listed):
+    *lines, _ = listed()
+
+    told = dict(line.split("  ", maxsplit=1) for line in lines)
+
+    assert len(told) == len(lines) > 100
+    assert [
+        line for line in lines if not re.fullmatch(r"\S+  (will run|will run with --full|not here: .+)", line)
+    ] == []
+    assert told["image-shapes_tiny-null-cpu-fp32"] == "will run"
+    assert told["pair-vit_b_32_random-null-cpu-fp32"] == "will run with --full"
+    assert told["image-shapes_tiny-openvino-npu-fp16"].startswith("not here: ")
+
+
+def test_the_last_line_counts_the_cells(listed):
+    *lines, last = listed("--model", "shapes_tiny")
+
+    ready = sum("  will run" in line for line in lines)
+
+    assert last == f"{ready} cells can run here; {len(lines)} are in this selection"
+
+
+def test_a_model_that_one_names_is_listed_alone(listed):
+    *lines, _ = listed("--model", "vit_b_32_random")
+
+    assert {line.split("-")[1] for line in lines} == {"vit_b_32_random"}
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):
+    started = subprocess.Popen(
+        [sys.executable, "-P", "-m", "clip_bench", "list", "--model", "shapes_tiny"],
+        cwd=tmp_path,
+        env={name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with started:
+        started.stdout.close()
+        said = started.stderr.read()
+
+    assert (started.returncode, said) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["list", "--model", "vit_b_32_opena"], "no model is called 'vit_b_32_opena' (did you mean vit_b_32_openai"),
+        (["list", "--samples", "0"], "--samples 0: at least 2"),
+        (["report"], "reports: cannot be read"),
+        (["report", "missing.json"], "missing.json: cannot be read"),
+        (["report", "foreign.json"], "foreign.json: no clip-bench run in it"),
+        (["report", "empty.json"], "empty.json: not JSON"),
+    ],
+    ids=["model", "samples", "no_run", "missing", "foreign", "empty"],
+)
+def test_a_bad_argument_is_one_line_that_says_what_to_do(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "foreign.json").write_text(json.dumps({"benchmarks": []}), encoding="utf-8")
+    (tmp_path / "empty.json").touch()
+
+    status = main(arguments)
+
+    told = capsys.readouterr()
+    assert status == 2
+    assert told.err.startswith("clip-bench: ")
+    assert message in told.err
+    assert len(told.err.splitlines()) == 1
+    assert told.out == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.json", "foreign.json"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["lst"], ["list", "--rounds", "many"]], ids=["none", "typo", "words"])
+def test_what_cannot_be_parsed_ends_with_the_usage(capsys, arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+
+    assert ended.value.code == 2
+    assert "usage: clip-bench" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["clip_bench", "clip_bench.__main__"], ids=["package", "command"])
+def test_nothing_heavy_is_loaded_before_it_is_needed(module):
+    code = f"import sys, {module}; print(*sorted({HEAVY!r} & set(sys.modules)))"
+
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+
+    assert loaded.stdout.split() == []
+
+
+@pytest.mark.skipif("TOX_ENV_NAME" not in os.environ, reason="only tox installs the wheel: tox run -e tests")
+def test_tox_tests_the_wheel_and_not_the_checkout(pytestconfig):
+    assert not Path(clip_bench.__file__).is_relative_to(pytestconfig.rootpath / "clip_bench")

@@ -1,0 +1,425 @@
+"""A run of pytest, as a user starts one: what it writes, how cells end, and what it says of bad options."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from clip_bench import record
+from clip_bench.data import generated
+from clip_bench.record import Outcome
+
+PYTEST = (sys.executable, "-P", "-m", "pytest", "tests/bench", "-p", "no:cacheprovider")
+FEW = ("--samples", "24", "--rounds", "4")
+HOST = "a-host-of-mine.example"  # acme.py says so
+ACME = Path(__file__).with_name("acme") / "acme.py"
+ID = re.compile(
+    r"(image|text|pair)-[a-z0-9_]+-(torch|onnxruntime|openvino|null)(-[a-z0-9_]+)?-(cpu|gpu|npu|emulated|numerics)"
+    r"-(fp32|fp16|bf16|a16w8|int8_(dynamic|qdq|nncf))(-compiled)?"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """A run that ended: its exit status, what it printed, and its run file where there is one."""
+
+    status: int
+    out: str
+    err: str
+    folder: Path
+
+    @property
+    def file(self):
+        (found,) = self.folder.glob("*/*.json")
+        return found
+
+    @property
+    def data(self):
+        return json.loads(self.file.read_text(encoding="utf-8"))
+
+    @property
+    def entries(self):
+        return {entry.case: entry for entry in record.read(self.file).entries}
+
+    @property
+    def ids(self):
+        return re.findall(r"test_latency\[(.+?)\]", self.out)
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """Thirty pictures with captions: data that takes no time."""
+    folder = tmp_path_factory.mktemp("scenes")
+    samples = generated.evaluation(0, 30, 64)
+    rows = []
+    for i, (picture, captions) in enumerate(zip(samples.pictures, samples.captions, strict=True)):
+        picture.open().save(folder / f"{i}.png")
+        rows.append({"file": f"{i}.png", "captions": captions})
+    (folder / "captions.json").write_text(json.dumps(rows), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def install(tmp_path_factory):
+    """Install acme.py as a package of the given name: a folder for PYTHONPATH."""
+
+    def installed(package):
+        site = tmp_path_factory.mktemp("site")
+        shutil.copy(ACME, site)
+        told = site / f"{package}-1.0.dist-info"
+        told.mkdir()
+        (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n", encoding="utf-8")
+        (told / "entry_points.txt").write_text("[clip_bench.backends]\nacme = acme\n", encoding="utf-8")
+        return site
+
+    return installed
+
+
+@pytest.fixture(scope="session")
+def acme(install):
+    """A third party's backend, installed."""
+    return install("acme")
+
+
+@pytest.fixture(scope="session")
+def run(request, cache, tmp_path_factory):
+    """Start pytest on the matrix, in the checkout but not importing from it (-P), and wait for its end."""
+
+    def started(*arguments, sites=(), **environment):
+        folder = tmp_path_factory.mktemp("runs")
+        paths = [*map(str, sites), *filter(None, [os.environ.get("PYTHONPATH")])]
+        inherited = {name: text for name, text in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        ended = subprocess.run(  # noqa: S603  ourselves
+            [*PYTEST, *map(str, arguments), "--reports", str(folder)],
+            cwd=request.config.rootpath,
+            env={
+                **inherited,
+                "CLIP_BENCH_CACHE": str(cache),
+                "ACME_LOG": str(folder / "log"),
+                "PYTHONPATH": os.pathsep.join(paths),
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        return Ended(status=ended.returncode, out=ended.stdout, err=ended.stderr, folder=folder)
+
+    return started
+
+
+@pytest.fixture(scope="session")
+def sound(run, scenes, acme, tmp_path_factory):
+    """A run of three cells that are right."""
+    also = tmp_path_factory.mktemp("also") / "run.json"
+    chosen = ("-k", "shapes_tiny and null", "--require", "null-cpu", "--benchmark-json", also)
+    return run(*chosen, *FEW, "--data", scenes, sites=[acme]), json.loads(also.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def sabotaged(run, scenes, acme, sound):  # noqa: ARG001  which has built the reference
+    """A run on a backend that breaks in every way, one per provider."""
+    chosen = "acme and shapes_tiny and (image or narrow or renamed)"
+    return run("-k", chosen, *FEW, "--data", scenes, sites=[acme])
+
+
+@pytest.fixture(scope="session")
+def absent(run):
+    """A run of cells that no machine of ours can run."""
+    return run("-k", "npu", "--no-skips")
+
+
+def cell(provider, tower="image"):
+    return f"{tower}-shapes_tiny-acme-{provider}-cpu-fp32"
+
+
+def numbers(data):
+    """Every number in JSON data."""
+    if isinstance(data, dict):
+        data = list(data.values())
+    if isinstance(data, list):
+        return [number for part in data for number in numbers(part)]
+    return [data] if isinstance(data, float | int) else []
+
+
+def test_cells_that_agree_are_timed_and_the_run_succeeds(sound):
+    ended, _ = sound
+
+    assert ended.status == 0, ended.out + ended.err
+    assert [entry.outcome for entry in ended.entries.values()] == [Outcome.OK] * 3
+    assert [len(entry.record.timing.rounds_s) for entry in ended.entries.values()] == [4] * 3
+
+
+def test_a_run_file_is_what_other_tools_read_with_one_outcome_per_cell(sound):
+    ended, _ = sound
+
+    timed = {row["param"]: row for row in ended.data["benchmarks"]}
+
+    assert set(timed) == set(ended.entries)
+    assert all(row["stats"]["rounds"] == 4 for row in timed.values())
+    assert all(isinstance(part, str) for row in timed.values() for part in row["params"].values())
+    assert [row["stats"]["data"] for row in timed.values()] == [
+        list(ended.entries[case].record.timing.rounds_s) for case in timed
+    ]
+
+
+def test_the_benchmark_tools_own_file_holds_the_outcomes_as_well(sound):
+    ended, also = sound
+
+    assert also["outcomes"] == ended.data["outcomes"]
+    assert len(also["benchmarks"]) == 3
+
+
+def test_no_host_name_leaves_the_machine(sound):
+    ended, also = sound
+
+    told = json.dumps([ended.data, also])
+
+    assert HOST not in told + ended.out + ended.err
+    assert f'"{socket.gethostname()}"' not in told
+
+
+def test_the_journal_is_gone_once_the_run_is_written(sound):
+    ended, _ = sound
+
+    assert [path.suffix for path in ended.file.parent.iterdir()] == [".json"]
+
+
+def test_what_takes_long_is_shown_meanwhile(sound):
+    ended, _ = sound
+
+    assert "image-shapes_tiny-null-cpu-fp32: making reference ..." in ended.out
+
+
+@pytest.mark.parametrize(
+    ("provider", "reason"),
+    [
+        ("constants", "constant"),
+        ("nans", "24 of 24 rows are not finite"),
+        ("one_nan", "1 of 24 rows are not finite"),
+        ("strangers", "the output of other samples"),
+        ("narrow", r"shape \(24, 5\) where the reference has"),
+        ("doubled", r"shape \(48, \d+\) where the reference has"),
+        ("shuffled", "24 of 24 rows are another sample's"),
+        ("previous", "24 of 24 rows are another sample's"),
+        ("renamed", "no such output, only"),
+    ],
+    ids=["constants", "nans", "one_nan", "strangers", "narrow", "doubled", "shuffled", "previous", "renamed"],
+)
+def test_a_wrong_answer_is_never_timed(sabotaged, provider, reason):
+    entry = sabotaged.entries[cell(provider)]
+
+    assert entry.outcome is Outcome.GATE_FAILED
+    assert re.search(reason, entry.reason)
+    assert entry.record.quality.failures
+    assert entry.record.timing is None
+    assert entry.case not in {row["param"] for row in sabotaged.data["benchmarks"]}
+
+
+@pytest.mark.parametrize("provider", ["narrow", "renamed"], ids=str)
+@pytest.mark.parametrize("tower", ["text", "pair"], ids=["one", "fused"])
+def test_an_output_that_cannot_be_compared_fails_the_gate_of_every_tower(sabotaged, tower, provider):
+    entry = sabotaged.entries[cell(provider, tower)]
+
+    assert entry.outcome is Outcome.GATE_FAILED
+    assert entry.record.quality.scores == ()
+
+
+@pytest.mark.parametrize(
+    ("provider", "outcome", "reason"),
+    [
+        ("absent", Outcome.SKIPPED, "install the acme driver"),
+        ("refused", Outcome.UNSUPPORTED, "acme knows no LayerNormalization"),
+        ("misplaced", Outcome.FALLBACK, "acme ran 7 nodes elsewhere"),
+        ("nowhere", Outcome.FALLBACK, "the device is gone"),
+        ("exhausted", Outcome.OUT_OF_MEMORY, "MemoryError: 2 GiB asked"),
+        ("broken", Outcome.FAILED, "RuntimeError: acme said error 7"),
+        ("late", Outcome.FAILED, "RuntimeError: the device is gone"),
+        ("dying", Outcome.FAILED, "RuntimeError: the device is gone"),
+        ("clingy", Outcome.FAILED, "RuntimeError: the device is gone"),
+        ("good", Outcome.OK, ""),
+    ],
+    ids=["absent", "refused", "misplaced", "nowhere", "exhausted", "broken", "late", "dying", "clingy", "good"],
+)
+def test_each_failure_has_its_outcome_and_its_reason(sabotaged, provider, outcome, reason):
+    entry = sabotaged.entries[cell(provider)]
+
+    assert (entry.outcome, entry.reason) == (outcome, reason)
+
+
+def test_a_run_with_a_wrong_answer_fails(sabotaged):
+    assert sabotaged.status == 1
+
+
+def test_a_cell_that_dies_under_the_clock_has_no_time(sabotaged):
+    entry = sabotaged.entries[cell("dying")]
+
+    assert entry.record.quality.failures == ()
+    assert entry.record.timing is None
+    assert entry.case not in {row["param"] for row in sabotaged.data["benchmarks"]}
+
+
+def test_every_figure_of_a_broken_run_is_finite(sabotaged):
+    def refuse(name):
+        raise ValueError(name)
+
+    data = json.loads(sabotaged.file.read_text(encoding="utf-8"), parse_constant=refuse)
+
+    assert len(numbers(data["outcomes"])) > 100
+
+
+def test_every_session_that_was_loaded_is_closed(sabotaged):
+    lines = (sabotaged.folder / "log").read_text(encoding="utf-8").splitlines()
+
+    loaded, closed = (
+        sorted(line.removeprefix(word) for line in lines if line.startswith(word)) for word in ("load ", "close ")
+    )
+
+    assert len(loaded) == 18
+    assert loaded == closed
+
+
+def test_cells_that_cannot_run_here_are_skipped_each_with_its_reason(absent):
+    assert absent.status == 0, absent.out + absent.err
+    assert {entry.outcome for entry in absent.entries.values()} == {Outcome.SKIPPED}
+    assert all("NPU" in entry.reason or "install" in entry.reason for entry in absent.entries.values())
+    assert absent.data["benchmarks"] == []
+
+
+def test_what_is_required_and_missing_fails_the_run_and_is_named(run, absent):
+    ended = run("-m", "npu", "--require", "npu", "--require", "null-cpu")
+
+    assert ended.status == 1
+    assert "--require npu: no npu cell ended ok" in ended.out
+    assert "--require null-cpu: no null-cpu cell ended ok" in ended.out
+    assert list(ended.entries) == list(absent.entries)
+
+
+def test_what_is_required_and_not_even_selected_fails_the_run(run):
+    ended = run("-k", "no_such_model", "--require", "npu")
+
+    assert ended.status == 1
+    assert "--require npu: no npu cell ended ok" in ended.out
+
+
+def test_two_runs_collect_the_same_ids_in_the_same_order(run):
+    one, two = run("--collect-only", "-q", "--full"), run("--collect-only", "-q", "--full")
+
+    assert one.status == 0
+    assert one.ids == two.ids
+    assert len(one.ids) == len(set(one.ids)) > 100
+    assert [case for case in one.ids if not ID.fullmatch(case)] == []
+
+
+def test_to_collect_is_not_to_run(run):
+    ended = run("--collect-only", "-q", "-k", "null", "--require", "npu")
+
+    assert ended.status == 0
+    assert ended.ids
+    assert list(ended.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "how", "status", "outcomes"),
+    [
+        (["-x"], "failing", 1, [Outcome.FAILED, Outcome.LOST, Outcome.LOST]),
+        (["--maxfail", "2"], "failing", 1, [Outcome.FAILED, Outcome.FAILED, Outcome.LOST]),
+        ([], "interrupted", 2, [Outcome.FAILED, Outcome.FAILED, Outcome.LOST]),
+    ],
+    ids=["at_first", "at_second", "interrupted"],
+)
+def test_cells_that_a_run_never_reached_are_lost(run, acme, arguments, how, status, outcomes):
+    ended = run("-k", "acme and image and shapes_tiny", *arguments, sites=[acme], ACME_DEVICES=how)
+
+    entries = list(ended.entries.values())
+
+    assert ended.status == status
+    assert [entry.outcome for entry in entries[:3]] == outcomes
+    assert {entry.outcome for entry in entries[3:]} == {Outcome.LOST}
+    assert entries[-1].reason == "the run ended before this cell"
+
+
+def test_what_ended_before_a_crash_is_in_the_journal(run, acme):
+    ended = run("-k", "acme and image and shapes_tiny", sites=[acme], ACME_DEVICES="killed")
+
+    (journal,) = ended.folder.glob("*/*.jsonl")
+    lines = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+
+    assert ended.status == 9
+    assert [entry.outcome for entry in record.from_json(lines)] == [Outcome.FAILED] * 2
+    assert list(ended.folder.glob("*/*.json")) == []
+
+
+def test_without_the_clock_the_gate_still_judges(run, scenes, sound):  # noqa: ARG001  it has built the reference
+    chosen = ("-k", "image and shapes_tiny and null", "--benchmark-disable")
+
+    ended = run(*chosen, *FEW, "--data", scenes)
+
+    (entry,) = ended.entries.values()
+    assert ended.status == 0, ended.out + ended.err
+    assert entry.outcome is Outcome.OK
+    assert entry.record.quality.similarity
+    assert entry.record.timing is None
+    assert ended.data["benchmarks"] == []
+
+
+def test_cells_are_skipped_before_anything_is_built_where_benchmarks_are(run):
+    ended = run("-k", "null", "--benchmark-skip")
+
+    assert ended.status == 0
+    assert {entry.outcome for entry in ended.entries.values()} == {Outcome.SKIPPED}
+    assert {entry.record.boundary for entry in ended.entries.values()} == {None}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "vit_b_32_opena"], "no model is called 'vit_b_32_opena' (did you mean vit_b_32_openai"),
+        (["--data", "no/such/folder"], "--data no/such/folder: no such file or folder"),
+    ],
+    ids=["model", "data"],
+)
+def test_a_bad_option_is_one_line_and_no_traceback(run, arguments, message):
+    ended = run(*arguments)
+
+    assert ended.status == 4
+    assert ended.err.startswith(f"ERROR: {message}")
+    assert len(ended.err.split("\n\n")[0].splitlines()) == 1
+    assert "Traceback" not in ended.out + ended.err
+
+
+def test_two_packages_with_one_backend_name_are_refused(run, install, acme):
+    ended = run(sites=[acme, install("acme_too")])
+
+    assert ended.status == 4
+    assert "ERROR: backend 'acme' is declared 2 times (acme of acme, acme of acme_too); uninstall" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_skipped_test_fails_a_run_that_allows_none_but_a_skipped_cell_does_not(run, tmp_path):
+    (tmp_path / "skipper.py").write_text(
+        "import pytest\n\n"
+        "def pytest_collection_modifyitems(items):\n"
+        "    for item in items:\n"
+        "        if item.name == 'test_a_spec_is_derived_and_not_edited':\n"
+        "            item.add_marker(pytest.mark.skip(reason='on a whim'))\n",
+        encoding="utf-8",
+    )
+
+    ended = run(
+        "tests/unit/test_specs.py", "-p", "skipper", "-k", "npu or a_spec_is_derived", "--no-skips", sites=[tmp_path]
+    )
+
+    told = [line for line in ended.out.splitlines() if line.startswith("--no-skips")]
+    assert ended.status == 1
+    assert told == [
+        "--no-skips: tests/unit/test_specs.py::test_a_spec_is_derived_and_not_edited was skipped: on a whim"
+    ]

@@ -1,0 +1,69 @@
+"""Options are checked once, before anything runs."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from clip_bench import machine
+from clip_bench.errors import UsageError
+from clip_bench.settings import OPTIONS, checked
+
+
+@pytest.fixture
+def parsed():
+    """What argparse makes of a command line."""
+    parser = argparse.ArgumentParser()
+    for flag, attributes in OPTIONS:
+        parser.add_argument(flag, **attributes)
+    return lambda *arguments: vars(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def test_without_options_every_default_holds(parsed, monkeypatch, tmp_path):
+    monkeypatch.setenv("CLIP_BENCH_CACHE", str(tmp_path))
+
+    settings = checked(parsed())
+
+    assert (settings.models, settings.full, settings.data, settings.weights) == ((), False, None, None)
+    assert (settings.samples, settings.rounds, settings.threads) == (64, 64, machine.cores())
+    assert settings.cache == tmp_path
+
+
+def test_what_is_given_is_taken(parsed, tmp_path):
+    settings = checked(
+        parsed(
+            "--model", "b", "--model", "a", "--full", "--samples", 2, "--rounds", 1, "--threads", 3, "--data", tmp_path
+        )
+    )
+
+    assert settings.models == ("b", "a")
+    assert (settings.full, settings.samples, settings.rounds, settings.threads) == (True, 2, 1, 3)
+    assert settings.data == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "message"),
+    [
+        ("--samples", "1", "--samples 1: at least 2"),
+        ("--samples", "-8", "--samples -8: at least 2"),
+        ("--rounds", "0", "--rounds 0: at least 1"),
+        ("--threads", "0", "--threads 0: at least 1"),
+        ("--data", "nowhere", "--data nowhere: no such file or folder"),
+        ("--weights", "nowhere", "--weights nowhere: no such file or folder"),
+    ],
+    ids=["samples", "negative", "rounds", "threads", "data", "weights"],
+)
+def test_what_cannot_be_used_is_refused_by_its_name(parsed, tmp_path, monkeypatch, option, given, message):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(UsageError) as raised:
+        checked(parsed(option, given))
+
+    assert str(raised.value) == message
+
+
+def test_two_runs_on_the_same_options_have_equal_settings(parsed):
+    one, two = checked(parsed("--data", Path.cwd())), checked(parsed("--data", Path.cwd()))
+
+    assert one == two
+    assert hash(one) == hash(two)
