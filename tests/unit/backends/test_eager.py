@@ -83,7 +83,7 @@ def test_the_threads_are_those_asked_for(artifact):
     assert found == before + 1
 
 
-def test_without_a_cuda_device_the_reason_says_what_is_needed(artifact, monkeypatch):
+def test_without_an_nvidia_device_the_reason_says_what_is_needed(artifact, monkeypatch):
     monkeypatch.setattr(library.cuda, "is_available", lambda: False)
 
     assert torch.devices()[torch.CUDA] == "no CUDA device: needs an NVIDIA GPU with its driver"
