@@ -36,13 +36,14 @@ class Floors:
     identified: float = 0.9
 
 
-# The means are the project's promise; the worst rows' and fp32's are set from what was measured on shapes_tiny and
-# vit_b_32_random on a CPU (reports/): fp32 drifts less than 1e-10, so that a silent fp16 or bf16 execution (1e-7 and
-# more) is seen; worst rows were 0.9979 in bf16, 0.987 in a16w8 and 0.964 in the int8 kinds.
+# The means are the project's promise; the worst rows' floors are set from what was measured on shapes_tiny and
+# vit_b_32_random on a CPU (reports/): 0.9979 in bf16, 0.987 in a16w8, 0.964 in the int8 kinds. fp32 drifted less than
+# 1e-10 there, but 2e-6 on mobileclip_s1_random, whose activations reach 3e3: no floor that it holds tells fp32 from
+# fp16, so what really executed is the placement's to tell, and the full table shows drift over the noise floor.
 # Drift is quadratic in the rounding error. To round every element once, with relative errors uniform within a unit
 # roundoff u, drifts by u²/6: 6e-16, 4e-8 and 3e-6 for float32, float16 and bfloat16. Layers multiply that.
 FLOORS: Mapping[Precision, Floors] = {
-    Precision.FP32: Floors(mean=1 - 1e-8, minimum=1 - 1e-7, why="the same arithmetic, summed in another order"),
+    Precision.FP32: Floors(mean=0.99999, minimum=0.9999, why="the same arithmetic, summed in another order"),
     Precision.FP16: Floors(mean=0.9999, minimum=0.999, why="11 significant bits, and sums kept in float32"),
     Precision.BF16: Floors(mean=0.999, minimum=0.995, why="8 significant bits: eight times float16's rounding error"),
     Precision.A16W8: Floors(mean=0.99, minimum=0.97, why="8-bit weights; 16-bit activations add little to that"),
