@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +106,14 @@ def lacking(settings: Settings, backends: Mapping[str, Backend]) -> Callable[[Ca
     Each backend is asked once; empty means that nothing is missing.
     """
     absent = {target: reason for backend in backends.values() for target, reason in (missing(backend) or {}).items()}
-    return lambda case: absent.get(case.target, "") or weights.here(case.model, settings.weights)
+    return lambda case: absent.get(case.target, "") or _no_reference() or weights.here(case.model, settings.weights)
+
+
+def _no_reference() -> str:
+    """What the FP32 reference lacks, which every cell is held against; empty where it can be computed."""
+    return (
+        "" if find_spec("open_clip") else "the reference needs PyTorch and open_clip: pip install 'clip-bench[torch]'"
+    )
 
 
 def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> Prepared:
@@ -117,7 +125,7 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> 
         PlacementError: the runtime chose another device.
     """
     backend = backends[case.target.backend]
-    if reason := (missing(backend) or {}).get(case.target, ""):
+    if reason := (missing(backend) or {}).get(case.target, "") or _no_reference():
         raise UnavailableError(reason)
     source(settings, case.model).sha256()  # weights that are not here are told before any work is done
     fed, reference = feeds(settings, case.model), reference_of(settings, case.model)
