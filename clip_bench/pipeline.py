@@ -8,15 +8,30 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import sha256
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clip_bench import graphs, machine
-from clip_bench.backends import Arrays, Backend, Options, Session, format_of, missing, variants_of
+from clip_bench.backends import (
+    Arrays,
+    Backend,
+    Found,
+    Options,
+    Placement,
+    Session,
+    format_of,
+    found,
+    options_of,
+    setting_of,
+    targets_of,
+    variants_of,
+)
 from clip_bench.data import Samples, folders, generated
-from clip_bench.errors import UnavailableError, UsageError
+from clip_bench.errors import PlacementError, UnavailableError, UsageError
 from clip_bench.graphs import Calibration, Graph, replay
 from clip_bench.models import catalog, towers, weights
 from clip_bench.models import feeds as feeding
@@ -26,13 +41,13 @@ from clip_bench.models.reference import Reference
 from clip_bench.models.weights import Source
 from clip_bench.quality import gates, metrics, noise, scores
 from clip_bench.record import ArtifactFacts, Boundary, Cold, Executed, Quality, Record, Score, Timing
-from clip_bench.settings import DEFAULT_MODELS, Settings
-from clip_bench.specs import Case, Format, ModelSpec, Precision, Tower, Variant
+from clip_bench.settings import DEFAULT_MODELS, SAMPLES, Settings
+from clip_bench.specs import Case, Device, Format, ModelSpec, Precision, Target, Tower, Variant
 from clip_bench.store import Artifact, Store
 from clip_bench.timing import latency, memory
 
 EMBEDDED_SAMPLES = 500  # of each kind: MLPerf's 99 % rule needs as many to tell one point
-CALIBRATION_SAMPLES = 128
+CALIBRATION_SAMPLES = 300  # as many as the largest published recipe takes
 WARM_UPS = 10
 ROTATED = 8  # samples that the timed calls take in turn
 INSIDE_CLOCK = ("host to device", "inference", "device to host")
@@ -42,13 +57,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A case ready to be judged and timed; ``level_bytes`` is the resident set before the load."""
+    """A case ready to be judged and timed; ``level_bytes`` is the resident set before the load.
+
+    ``fault`` says why it may not be timed, by where the runtime placed it; empty where it may.
+    """
 
     case: Case
     record: Record
     session: Session
     calls: Sequence[Arrays]
     level_bytes: int | None
+    fault: str = ""
 
     @property
     def rotated(self) -> Sequence[Arrays]:
@@ -76,28 +95,56 @@ def matrix(settings: Settings, backends: Mapping[str, Backend]) -> Iterator[Case
     """Every cell that some machine could run, the same on every machine, in a stable order.
 
     Raises:
-        UsageError: a model cannot be used, or a backend offers a target that is not its own.
+        UsageError: a model cannot be used, an option belongs to nobody, or a backend offers a target that is not its
+            own.
     """
+    _refuse_strange(settings, backends)
+    offers = [
+        (target, {Variant(): precisions, **variants_of(backend, target), **_calibrated(settings, backend, target)})
+        for backend in backends.values()
+        for target, precisions in targets_of(backend, settings.by_name).items()
+    ]
+    for spec in models(settings):
+        for tower in Tower:
+            for target, offered in offers:
+                for variant, allowed in offered.items():
+                    for precision in (p for p in Precision if p in allowed):
+                        case = Case(model=spec, tower=tower, target=target, precision=precision, variant=variant)
+                        if settings.full or not _heavy(case):
+                            yield case
+
+
+def _refuse_strange(settings: Settings, backends: Mapping[str, Backend]) -> None:
+    """Raise for what belongs to nobody: a target of another backend's name, or an option that none takes."""
+    known: dict[str, set[str]] = {}
     for name, backend in backends.items():
         if strange := [str(target) for target in backend.TARGETS if target.backend != name]:
             msg = f"the backend {name} offers targets of another name, {', '.join(strange)}; mend or uninstall it"
             raise UsageError(msg)
-    for spec in models(settings):
-        for tower in Tower:
-            for backend in backends.values():
-                for target, precisions in backend.TARGETS.items():
-                    offered = {Variant(): precisions, **variants_of(backend, target)}
-                    for variant, allowed in offered.items():
-                        for precision in (p for p in Precision if p in allowed):
-                            case = Case(model=spec, tower=tower, target=target, precision=precision, variant=variant)
-                            if settings.full or not _heavy(case):
-                                yield case
+        for owner, keys in options_of(backend).items():
+            known.setdefault(owner, set()).update(keys)
+    for owner, key, _ in settings.options:
+        if key not in known.get(owner, ()):
+            takes = ", ".join(f"{name}.{each}" for name in sorted(known) for each in sorted(known[name])) or "none"
+            msg = f"--option {owner}.{key}: no backend takes it; there are {takes}"
+            raise UsageError(msg)
+
+
+def _calibrated(settings: Settings, backend: Backend, target: Target) -> Mapping[Variant, frozenset[Precision]]:
+    """The variants that ``--calibration`` adds where ONNX Runtime quantizes."""
+    if format_of(backend, target) not in graphs.CALIBRATED:
+        return {}
+    static = targets_of(backend, settings.by_name)[target] & {Precision.INT8_QDQ, Precision.A16W8}
+    return {Variant(calibration=text): static for text in settings.calibrations}
 
 
 def _heavy(case: Case) -> bool:
-    """Minutes for one cell of a full-size model, so only with ``--full``."""
-    costly = case.tower is Tower.PAIR or case.precision is Precision.A16W8 or case.variant != Variant()
-    return costly and case.model.weights.kind != "embedded"
+    """Minutes for one cell, so only with ``--full``: of a full-size model, or of an emulator with eleven inputs."""
+    emulated = case.target.device is Device.EMULATED
+    if case.model.weights.kind == "embedded":
+        return emulated and case.tower is Tower.PAIR
+    varied = case.variant != Variant(calibration=case.variant.calibration)
+    return emulated or case.tower is Tower.PAIR or case.precision is Precision.A16W8 or varied
 
 
 def lacking(settings: Settings, backends: Mapping[str, Backend]) -> Callable[[Case], str]:
@@ -105,7 +152,10 @@ def lacking(settings: Settings, backends: Mapping[str, Backend]) -> Callable[[Ca
 
     Each backend is asked once; empty means that nothing is missing.
     """
-    absent = {target: reason for backend in backends.values() for target, reason in (missing(backend) or {}).items()}
+    here = {
+        target: state for backend in backends.values() for target, state in found(backend, settings.by_name).items()
+    }
+    absent = {target: state.missing for target, state in here.items()}
     return lambda case: absent.get(case.target, "") or _no_reference() or weights.here(case.model, settings.weights)
 
 
@@ -122,17 +172,24 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> 
     Raises:
         UnavailableError: the device, the package or the weights are not on this machine.
         UnsupportedError: nobody can build this cell, or the runtime refuses it.
-        PlacementError: the runtime chose another device.
+        PlacementError: the runtime says that it chose another device.
     """
-    backend = backends[case.target.backend]
-    if reason := (missing(backend) or {}).get(case.target, "") or _no_reference():
+    backend, settings = backends[case.target.backend], scoped(settings, case)
+    here = found(backend, settings.by_name).get(case.target, Found())
+    if reason := here.missing or _no_reference():
         raise UnavailableError(reason)
     source(settings, case.model).sha256()  # weights that are not here are told before any work is done
     fed, reference = feeds(settings, case.model), reference_of(settings, case.model)
-    artifact = build(case, format_of(backend), settings)
+    artifact = build(case, format_of(backend, case.target), settings)
     level = memory.reset()
     began = time.perf_counter()
-    options = Options(precision=case.precision, threads=settings.threads, variant=case.variant)
+    options = Options(
+        precision=case.precision,
+        threads=settings.threads,
+        store=Store(settings.cache),
+        variant=case.variant,
+        settings=setting_of(case.target, settings.by_name),
+    )
     session = backend.load(artifact, case.target, options)
     load_s = time.perf_counter() - began
     try:
@@ -140,27 +197,32 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> 
     except BaseException:
         session.close()
         raise
+    boundary = _boundary(case, settings, artifact, reference, fed)
     record = replace(
-        empty(case),
-        boundary=_boundary(case, settings, artifact, reference, fed),
+        Record.empty(case),
+        boundary=replace(boundary, options=_without_paths(where.options)),
         artifact=ArtifactFacts(size_bytes=artifact.size_bytes, sha256=artifact.sha256, key=artifact.key),
-        executed=Executed(nodes=dict(where.nodes), dtypes=dict(where.dtypes), note=where.note),
+        executed=replace(_executed(where), device=here.device),
         cold=Cold(build_s=artifact.built_s, load_s=load_s, first_s=None, peak_bytes=None),
     )
-    return Prepared(case=case, record=record, session=session, calls=fed.calls(case.tower), level_bytes=level)
+    fault = where.fault(case.precision)
+    calls = fed.calls(case.tower)
+    return Prepared(case=case, record=record, session=session, calls=calls, level_bytes=level, fault=fault)
 
 
-def empty(case: Case) -> Record:
-    """The record of a case of which nothing is measured yet."""
-    return Record(
-        case=case.id,
-        tower=case.tower,
-        model=case.model.name,
-        target=str(case.target),
-        precision=case.precision,
-        variant=str(case.variant),
-        weights=case.model.weights.kind,
-    )
+def scoped(settings: Settings, case: Case) -> Settings:
+    """*settings* with the number of samples that *case* is evaluated on: few where an inference takes seconds."""
+    emulated = case.target.device is Device.EMULATED
+    return replace(settings, samples=SAMPLES) if emulated and settings.samples is None else settings
+
+
+def _executed(where: Placement) -> Executed:
+    return Executed(nodes=dict(where.nodes), dtypes=dict(where.dtypes), note=where.note, asked=where.asked)
+
+
+def _without_paths(options: Mapping[str, str]) -> dict[str, str]:
+    """Of an absolute path its last part alone: it names the machine's owner, and no setting that compares."""
+    return {key: Path(value).name if Path(value).is_absolute() else value for key, value in options.items()}
 
 
 def build(case: Case, format: Format, settings: Settings) -> Artifact:  # noqa: A002  the house's word for it
@@ -175,33 +237,78 @@ def build(case: Case, format: Format, settings: Settings) -> Artifact:  # noqa: 
         tower=case.tower,
         store=store,
         calibration=lambda: calibration(settings, case.model),
+        variant=case.variant,
+        settings=setting_of(case.target, settings.by_name),
     )
     return graphs.build(graph, case.precision, format)
 
 
 def judge(prepared: Prepared, settings: Settings) -> Record:
-    """Time the first call, run every evaluation sample, and hold the outputs against the reference."""
+    """Time the first call, run every evaluation sample, and hold the outputs against the reference.
+
+    Raises:
+        PlacementError: the work is done elsewhere than asked, or was after the first call.
+    """
     case, session = prepared.case, prepared.session
+    if prepared.fault:
+        raise PlacementError(prepared.fault)
     first, first_s = latency.first(session, prepared.calls[0])
     answers = [first, *(session.run(call) for call in prepared.calls[1:])]
     outputs = {name: np.concatenate([answer[name] for answer in answers]) for name in first}
-    cold = prepared.record.cold
+    cold, record = prepared.record.cold, prepared.record
+    if record.executed is not None:
+        record = replace(record, executed=replace(record.executed, first_output=_digest(first)))
     return replace(
-        prepared.record,
+        _still(prepared, record),
         cold=None if cold is None else replace(cold, first_s=first_s),
         quality=quality(case, settings, outputs),
     )
 
 
 def timed(prepared: Prepared, judged: Record, timing: Timing) -> Record:
-    """*judged* with its timing, and the peak of memory that the cell reached."""
+    """*judged* with its timing, and the peak of memory that the cell reached.
+
+    Raises:
+        PlacementError: the device is not the one that gave the first output.
+    """
     cold = judged.cold
     peak = memory.growth_bytes(prepared.level_bytes)
-    return replace(judged, timing=timing, cold=None if cold is None else replace(cold, peak_bytes=peak))
+    same = _still(prepared, judged)
+    return replace(same, timing=timing, cold=None if cold is None else replace(cold, peak_bytes=peak))
+
+
+def _still(prepared: Prepared, record: Record) -> Record:
+    """*record* with where the session runs by now, if that is where it ran in the first call.
+
+    A runtime whose outputs vary from call to call tells nothing by them; one that repeats itself, but not its first
+    output, runs on another device, or other kernels, than at first.
+
+    Raises:
+        PlacementError: the work is done elsewhere than asked, or was.
+    """
+    before, where = record.executed, prepared.session.placement()
+    if fault := where.fault(prepared.case.precision):
+        raise PlacementError(fault)
+    again, last = (_digest(prepared.session.run(prepared.calls[0])) for _ in range(2))
+    first = before.first_output if before else ""
+    if first and again == last != first:
+        msg = "one input gave another output in the first call than it gives now: another device, or other kernels"
+        raise PlacementError(msg)
+    note = "; ".join(filter(None, (where.note, "outputs vary from call to call" if again != last else "")))
+    device = before.device if before else ""
+    now = replace(_executed(where), note=note, device=device, first_output=first, last_output=last)
+    return replace(record, executed=now)
+
+
+def _digest(outputs: Arrays) -> str:
+    """A short hash of names, types and bits."""
+    parts = [f"{name} {rows.dtype} {rows.shape}".encode() + rows.tobytes() for name, rows in sorted(outputs.items())]
+    return sha256(b"".join(parts)).hexdigest()[:16]
 
 
 def quality(case: Case, settings: Settings, outputs: Mapping[str, NDArray[np.generic]]) -> Quality:
     """What the gate says of *outputs*, stacked over the evaluation calls of *case*."""
+    settings = scoped(settings, case)
     fed, reference = feeds(settings, case.model), reference_of(settings, case.model)
     expected = reference.outputs(fed, case.tower)
     drift = _noise(reference)
@@ -295,14 +402,14 @@ def calibration(settings: Settings, spec: ModelSpec) -> Calibration:
 @lru_cache(maxsize=1)
 def _samples(settings: Settings, spec: ModelSpec) -> tuple[Samples, Samples]:
     """Calibration and evaluation samples, disjoint: your own data by path, else generated scenes."""
-    size, n = spec.image_size, settings.samples
+    size, n = spec.image_size, settings.samples or SAMPLES
     if settings.data is not None:
         found = folders.read(settings.data)
         if found.problems:
             _log.warning("%s: %d left out: %s", settings.data, len(found.problems), "; ".join(found.problems))
         return folders.split(found, CALIBRATION_SAMPLES, n)
     chosen = generated.calibration(CALIBRATION_SAMPLES, size)
-    if spec.weights.kind == "embedded":
+    if spec.weights.kind == "embedded" and settings.samples is None:
         return chosen, generated.evaluation(EMBEDDED_SAMPLES, EMBEDDED_SAMPLES, size)
     if not spec.trained:
         return chosen, generated.evaluation(0, n, size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -18,8 +18,9 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from clip_bench.errors import UsageError
+from clip_bench.specs import Case
 
-SCHEMA: Literal[1] = 1
+SCHEMA: Literal[2] = 2  # 2 adds, all with a default: what the runtime was told, which device it asked, two digests
 
 
 class Outcome(StrEnum):
@@ -42,7 +43,8 @@ class Boundary:
     """What a figure stands on; two cells compare only where these are equal.
 
     ``inside_clock`` names the steps that the time includes, ``sequence`` is in tokens (0: no text), ``texts`` is
-    the number of texts per call of a pair graph. ``runtimes`` are the versions of the packages that execute.
+    the number of texts per call of a pair graph. ``runtimes`` are the versions of the packages that execute,
+    ``options`` what the runtime was told; of a path, the file's name alone.
     """
 
     tower: str
@@ -57,11 +59,13 @@ class Boundary:
     data_sha256: str
     reference_sha256: str
     runtimes: dict[str, str]
+    options: dict[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
         """A short hash of the fields, the same on every machine."""
-        text = json.dumps(asdict(self), sort_keys=True, allow_nan=False)
+        told = {name: value for name, value in asdict(self).items() if name != "options" or value}
+        text = json.dumps(told, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -148,11 +152,19 @@ class ArtifactFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executed:
-    """Where and in which type the nodes ran, by the runtime's evidence; empty where it does not tell."""
+    """Where and in which type the nodes ran, by the runtime's evidence; empty where it does not tell.
+
+    ``asked`` is the one of ``nodes`` that the target means, ``device`` what it was found to be. ``first_output`` and
+    ``last_output`` are digests of what one input gave in the first call and in the last.
+    """
 
     nodes: dict[str, int]
     dtypes: dict[str, int]
     note: str
+    asked: str = ""
+    device: str = ""
+    first_output: str = ""
+    last_output: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +184,20 @@ class Record:
     cold: Cold | None = None
     quality: Quality | None = None
     timing: Timing | None = None
-    schema: Literal[1] = SCHEMA
+    schema: Literal[1, 2] = SCHEMA
+
+    @classmethod
+    def empty(cls, case: Case) -> Record:
+        """The record of a case of which nothing is measured yet."""
+        return cls(
+            case=case.id,
+            tower=case.tower,
+            model=case.model.name,
+            target=str(case.target),
+            precision=case.precision,
+            variant=str(case.variant),
+            weights=case.model.weights.kind,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

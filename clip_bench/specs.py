@@ -15,9 +15,17 @@ class Device(StrEnum):
     EMULATED = "emulated"
     NUMERICS = "numerics"
 
+    @property
+    def hardware(self) -> bool:
+        """Whether a time means anything here."""
+        return self not in {Device.EMULATED, Device.NUMERICS}
+
 
 class Precision(StrEnum):
-    """How a graph is made cheaper. ``int8`` in ``-k`` means the three int8 kinds."""
+    """How a graph is made cheaper. ``int8`` in ``-k`` means every int8 kind.
+
+    ``int8_vendor`` is what a vendor's own compiler makes of the float graph and calibration rows.
+    """
 
     FP32 = "fp32"
     FP16 = "fp16"
@@ -25,6 +33,7 @@ class Precision(StrEnum):
     INT8_DYNAMIC = "int8_dynamic"
     INT8_QDQ = "int8_qdq"
     INT8_NNCF = "int8_nncf"
+    INT8_VENDOR = "int8_vendor"
     A16W8 = "a16w8"
 
 
@@ -37,11 +46,20 @@ class Tower(StrEnum):
 
 
 class Format(StrEnum):
-    """What a backend loads: ONNX unless its module says otherwise."""
+    """What a backend loads: ONNX unless its module says otherwise.
+
+    A vendor whose row has its own recipe for ONNX has a format of its own: the same precision makes other graphs.
+    """
 
     ONNX = "onnx"
+    ONNX_QNN = "onnx_qnn"
+    ONNX_VITISAI = "onnx_vitisai"
+    ONNX_GPU = "onnx_gpu"
     TORCH_EXPORT = "torch_export"
     OPENVINO_IR = "openvino_ir"
+    BMODEL = "bmodel"
+    RKNN = "rknn"
+    VACC = "vacc"
     REPLAY = "replay"
 
 
@@ -97,12 +115,20 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """What else changes a cell; the default of every field adds no word to the id."""
+    """What else changes a cell; the default of every field adds no word to the id.
+
+    ``half_io``: inputs and outputs are float16 too. ``calibration`` is a method and a number of rows, such as
+    ``percentile_200``, instead of the recipe's own.
+    """
 
     compiled: bool = False
+    cuda_graphs: bool = False
+    half_io: bool = False
+    calibration: str = ""
 
     def __str__(self) -> str:
-        return "-".join(field.name for field in fields(self) if getattr(self, field.name) != field.default)
+        told = {field.name: getattr(self, field.name) for field in fields(self)}
+        return "-".join(name if value is True else value for name, value in told.items() if value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,20 +13,27 @@ from numpy.typing import NDArray
 
 from clip_bench.errors import UsageError
 from clip_bench.specs import Format, Precision, Target, Variant
-from clip_bench.store import Artifact
+from clip_bench.store import Artifact, Store, default_root
 
 GROUP = "clip_bench.backends"
 
 Arrays = Mapping[str, NDArray[np.generic]]
+NARROW = frozenset({"f16", "bf16", "float16", "bfloat16"})  # floats that are no float32, in the words of the runtimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to load an artifact: the precision to execute in, threads (intra-op), and the case's variant."""
+    """How to load an artifact: the precision to execute in, threads (intra-op), and the case's variant.
+
+    ``settings`` are the user's ``--option NAME.KEY=VALUE`` whose NAME is the target's provider, or its backend where
+    it has none. ``store`` takes what a runtime compiles, as an artifact derived from the one that is loaded.
+    """
 
     precision: Precision
     threads: int
     variant: Variant = field(default_factory=Variant)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    store: Store = field(default_factory=lambda: Store(default_root()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +41,43 @@ class Placement:
     """Where the graph really runs, by the runtime's own evidence.
 
     ``nodes`` counts graph nodes per device or provider, ``dtypes`` nodes per executed data type; empty where the
-    runtime does not tell. ``note`` says what a reader must know, such as which layers stayed float.
+    runtime does not tell. ``asked`` is the one of ``nodes`` that the target means. ``share`` is the part of the nodes
+    that may run elsewhere, for a runtime that has no switch against fallback. ``note`` says what a reader must know,
+    such as which layers stayed float; ``options`` what the runtime was told.
     """
 
     nodes: Mapping[str, int]
     dtypes: Mapping[str, int]
+    asked: str
+    share: float = 0.0
     note: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def fault(self, precision: Precision) -> str:
+        """Why a cell of *precision* may not be timed: work elsewhere, or in another type; empty where it may."""
+        total = sum(self.nodes.values())
+        elsewhere = total - self.nodes.get(self.asked, 0)
+        if self.nodes and (not total or elsewhere > self.share * total):
+            where = ", ".join(f"{count} nodes on {name}" for name, count in self.nodes.items())
+            allowed = f", where {self.share:.0%} may run elsewhere" if self.share else ""
+            return f"asked for {self.asked}{allowed}, and the runtime placed {where}"
+        narrow = {name: count for name, count in self.dtypes.items() if name in NARROW}
+        if precision is Precision.FP32 and narrow:
+            told = ", ".join(f"{count} nodes in {name}" for name, count in narrow.items())
+            return f"asked for fp32, and the runtime executed {told}"
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What this machine has of a target.
+
+    ``missing`` says what to install or plug in, empty where it can run; ``device`` names what was found, with the
+    versions of its driver and runtime as far as they are told.
+    """
+
+    missing: str = ""
+    device: str = ""
 
 
 class Session(Protocol):
@@ -49,7 +87,10 @@ class Session(Protocol):
         """Run the graph once: named arrays in, named arrays out; returns when the result is on the host."""
 
     def placement(self) -> Placement:
-        """Where and in which data type the nodes execute, as far as the runtime tells."""
+        """Where and in which data type the nodes execute, as far as the runtime tells.
+
+        It is asked before the first call, after it, and after the last: a device may change between them.
+        """
 
     def close(self) -> None:
         """Release what the session holds; it is not used again."""
@@ -58,9 +99,13 @@ class Session(Protocol):
 class Backend(Protocol):
     """A module with these two names is a backend; no class is needed.
 
-    It may also offer ``FORMAT`` (the :class:`Format` it loads, ONNX if absent), ``VARIANTS`` (the variants beyond
-    the plain one, and their precisions, per target) and ``devices()`` (per target, why it cannot run here; empty
-    where it can).
+    It may also offer
+
+    * ``FORMAT``: the :class:`Format` it loads, for all targets or per target; ONNX if absent
+    * ``VARIANTS``: per target, the variants beyond the plain one, and their precisions
+    * ``OPTIONS``: by name (of a provider, or of the backend) and key, the line of help of a ``--option NAME.KEY=VALUE``
+    * ``targets(settings)``: instead of ``TARGETS``, those that the user's options make, by name and key
+    * ``devices(settings)``: per target, a :class:`Found`
     """
 
     @property
@@ -92,9 +137,26 @@ def discover(points: Iterable[EntryPoint] | None = None) -> dict[str, Backend]:
     return {point.name: point.load() for point in sorted(declared, key=lambda point: point.name)}
 
 
-def format_of(backend: Backend) -> Format:
-    """The graph format that *backend* loads."""
-    return getattr(backend, "FORMAT", Format.ONNX)
+def format_of(backend: Backend, target: Target) -> Format:
+    """The graph format that *backend* loads on *target*."""
+    declared: Format | Mapping[Target, Format] = getattr(backend, "FORMAT", Format.ONNX)
+    return declared.get(target, Format.ONNX) if isinstance(declared, Mapping) else declared
+
+
+def targets_of(backend: Backend, settings: Mapping[str, Mapping[str, str]]) -> Mapping[Target, frozenset[Precision]]:
+    """The targets of *backend* and their precisions, with those that the user's *settings* name."""
+    named = getattr(backend, "targets", None)
+    return backend.TARGETS if named is None else named(settings)
+
+
+def options_of(backend: Backend) -> Mapping[str, Mapping[str, str]]:
+    """The options that *backend* takes: by name and key, a line of help."""
+    return getattr(backend, "OPTIONS", {})
+
+
+def setting_of(target: Target, settings: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
+    """The user's options for *target*: those of its provider, or of its backend where it has none."""
+    return settings.get(target.provider or target.backend, {})
 
 
 def variants_of(backend: Backend, target: Target) -> Mapping[Variant, frozenset[Precision]]:
@@ -103,10 +165,10 @@ def variants_of(backend: Backend, target: Target) -> Mapping[Variant, frozenset[
     return offered.get(target, {})
 
 
-def missing(backend: Backend) -> Mapping[Target, str] | None:
-    """Per target, what this machine lacks (empty: nothing); None where the backend cannot tell without loading."""
+def found(backend: Backend, settings: Mapping[str, Mapping[str, str]]) -> Mapping[Target, Found]:
+    """Per target, what this machine has of it; empty where the backend cannot tell without loading."""
     devices = getattr(backend, "devices", None)
-    return None if devices is None else devices()
+    return {} if devices is None else devices(settings)
 
 
 def _claim(point: EntryPoint) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_bench.backends import Arrays, Options, Placement
+from clip_bench.backends import Arrays, Found, Options, Placement
 from clip_bench.graphs import replay
 from clip_bench.specs import Device, Format, Precision, Target
 from clip_bench.store import Artifact
@@ -17,9 +17,9 @@ FORMAT = Format.REPLAY
 TARGETS = {Target(backend="null", device=Device.CPU): frozenset({Precision.FP32})}
 
 
-def devices() -> Mapping[Target, str]:
+def devices(settings: Mapping[str, Mapping[str, str]]) -> Mapping[Target, Found]:  # noqa: ARG001  it takes none
     """It can run everywhere."""
-    return dict.fromkeys(TARGETS, "")
+    return dict.fromkeys(TARGETS, Found(device="no device: answers are read from the reference"))
 
 
 def load(artifact: Artifact, target: Target, options: Options) -> NullSession:  # noqa: ARG001  the contract's signature
@@ -43,7 +43,7 @@ class NullSession:
 
     def placement(self) -> Placement:
         """Nothing executes."""
-        return Placement(nodes={}, dtypes={}, note="harness overhead: answers are read from the reference")
+        return Placement(nodes={}, dtypes={}, asked="", note="harness overhead: answers are read from the reference")
 
     def close(self) -> None:
         """Nothing to release."""

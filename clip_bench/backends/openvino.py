@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_bench.backends import Arrays, Options, Placement
+from clip_bench.backends import Arrays, Found, Options, Placement
 from clip_bench.errors import UnavailableError, UnsupportedError
 from clip_bench.specs import Device, Format, Precision, Target
 from clip_bench.store import Artifact
@@ -50,14 +50,25 @@ EXECUTED = {
 IDLE = {"Const", "Input", "Output"}  # in the runtime model, but nothing to execute
 
 
-def devices() -> Mapping[Target, str]:
-    """Per target, what this machine lacks; empty where it can run."""
+def devices(settings: Mapping[str, Mapping[str, str]]) -> Mapping[Target, Found]:  # noqa: ARG001  it takes none
+    """Per target, what this machine has of it."""
     if find_spec("openvino") is None:
-        return dict.fromkeys(TARGETS, PACKAGE)
+        return dict.fromkeys(TARGETS, Found(missing=PACKAGE))
     import openvino
 
-    here = {name.partition(".")[0] for name in openvino.Core().available_devices}
-    return {target: "" if NAMES[target.device] in here else DRIVERS[target] for target in TARGETS}
+    core = openvino.Core()
+    here = {name.partition(".")[0] for name in core.available_devices}
+    return {
+        target: _found(core, target) if NAMES[target.device] in here else Found(missing=DRIVERS[target])
+        for target in TARGETS
+    }
+
+
+def _found(core: openvino.Core, target: Target) -> Found:
+    import openvino
+
+    name = NAMES[target.device]
+    return Found(device=f"{core.get_property(name, 'FULL_DEVICE_NAME')}, OpenVINO {openvino.__version__}")
 
 
 def load(artifact: Artifact, target: Target, options: Options) -> OpenVinoSession:
@@ -67,7 +78,7 @@ def load(artifact: Artifact, target: Target, options: Options) -> OpenVinoSessio
         UnavailableError: no OpenVINO, no such device, or a CPU without bfloat16 for bf16.
         UnsupportedError: the plugin refuses the graph.
     """
-    if reason := devices()[target]:
+    if reason := devices({})[target].missing:
         raise UnavailableError(reason)
     import openvino
 
@@ -82,27 +93,25 @@ def load(artifact: Artifact, target: Target, options: Options) -> OpenVinoSessio
     try:
         compiled = core.compile_model(artifact.file(".xml"), NAMES[target.device], settings)
     except RuntimeError as exc:
-        told = (line.strip() for line in str(exc).splitlines() if not line.startswith("Exception from "))
-        msg = f"OpenVINO {openvino.__version__} refuses the graph on {target}: {' '.join(filter(None, told))}"
+        lines = (line.strip() for line in str(exc).splitlines() if not line.startswith("Exception from "))
+        msg = f"OpenVINO {openvino.__version__} refuses the graph on {target}: {' '.join(filter(None, lines))}"
         raise UnsupportedError(msg) from exc
     note = f"nodes that stay float execute in {precision}" if options.precision is Precision.INT8_NNCF else ""
-    return OpenVinoSession(request=compiled.create_infer_request(), where=_placement(compiled, note))
-
-
-def _placement(compiled: openvino.CompiledModel, note: str) -> Placement:
-    """Nodes that execute, per device and precision, from the runtime model of the plugin."""
-    device = ",".join(compiled.get_property("EXECUTION_DEVICES"))
-    told = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
-    types = [info["runtimePrecision"].astype(str) for info in told if info["layerType"].astype(str) not in IDLE]
-    return Placement(nodes={device: len(types)}, dtypes=Counter(types), note=note)
+    told = {name: str(value) for name, value in settings.items()}
+    return OpenVinoSession(
+        compiled=compiled, request=compiled.create_infer_request(), asked=NAMES[target.device], note=note, told=told
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenVinoSession:
     """A compiled model with one inference request."""
 
+    compiled: openvino.CompiledModel
     request: openvino.InferRequest
-    where: Placement
+    asked: str
+    note: str
+    told: Mapping[str, str]
 
     def run(self, feeds: Arrays) -> Mapping[str, NDArray[np.generic]]:
         """Run once; the outputs are copied out of the request, inside the call."""
@@ -110,8 +119,13 @@ class OpenVinoSession:
         return {port.get_any_name(): array for port, array in results.items()}
 
     def placement(self) -> Placement:
-        """Nodes per execution precision."""
-        return self.where
+        """Nodes that execute, per device and precision, from the runtime model of the plugin."""
+        device = ",".join(self.compiled.get_property("EXECUTION_DEVICES"))
+        told = [node.get_rt_info() for node in self.compiled.get_runtime_model().get_ops()]
+        types = [info["runtimePrecision"].astype(str) for info in told if info["layerType"].astype(str) not in IDLE]
+        return Placement(
+            nodes={device: len(types)}, dtypes=Counter(types), asked=self.asked, note=self.note, options=self.told
+        )
 
     def close(self) -> None:
         """Nothing to do: the request is freed with its last reference."""

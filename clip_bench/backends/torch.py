@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_bench.backends import Arrays, Options, Placement
+from clip_bench.backends import Arrays, Found, Options, Placement
 from clip_bench.errors import UnavailableError
 from clip_bench.specs import Device, Format, Precision, Target, Variant
 from clip_bench.store import Artifact
@@ -33,14 +33,21 @@ VARIANTS = {CPU: {Variant(compiled=True): frozenset({Precision.FP32, Precision.B
 PACKAGE = "install PyTorch: pip install 'clip-bench[torch]'"
 
 
-def devices() -> Mapping[Target, str]:
-    """Per target, what this machine lacks; empty where it can run."""
+def devices(settings: Mapping[str, Mapping[str, str]]) -> Mapping[Target, Found]:  # noqa: ARG001  it takes none
+    """Per target, what this machine has of it."""
     if find_spec("torch") is None:
-        return dict.fromkeys(TARGETS, PACKAGE)
+        return dict.fromkeys(TARGETS, Found(missing=PACKAGE))
     import torch
 
-    cuda = "" if torch.cuda.is_available() else "no CUDA device: needs an NVIDIA GPU with its driver"
-    return {CPU: "", CUDA: cuda}
+    return {CPU: Found(device=f"the processor, PyTorch {torch.__version__}"), CUDA: _cuda()}
+
+
+def _cuda() -> Found:
+    import torch
+
+    if not torch.cuda.is_available():
+        return Found(missing="no CUDA device: needs an NVIDIA GPU with its driver")
+    return Found(device=f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, PyTorch {torch.__version__}")
 
 
 def load(artifact: Artifact, target: Target, options: Options) -> TorchSession:
@@ -49,7 +56,7 @@ def load(artifact: Artifact, target: Target, options: Options) -> TorchSession:
     Raises:
         UnavailableError: no PyTorch, no torchao for int8_dynamic, no CUDA device, or no C++ compiler to compile with.
     """
-    if reason := devices()[target]:
+    if reason := devices({})[target].missing:
         raise UnavailableError(reason)
     if options.variant.compiled and not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
         msg = "torch.compile on the CPU needs a C++ compiler: install g++, clang++ or MSVC"
@@ -60,13 +67,13 @@ def load(artifact: Artifact, target: Target, options: Options) -> TorchSession:
     device = "cuda" if target.device is Device.GPU else "cpu"
     module = _module(artifact.file(".pt2"), device)
     note = _quantize(module) if options.precision is Precision.INT8_DYNAMIC else ""
-    dtypes = _dtypes(module)
     return TorchSession(
         call=torch.compile(module, dynamic=False) if options.variant.compiled else module,
         inputs=artifact.names("inputs"),
         outputs=artifact.names("outputs"),
         device=device,
-        where=Placement(nodes={device: dtypes.total()}, dtypes=dtypes, note=note),
+        module=module,
+        note=note,
     )
 
 
@@ -134,7 +141,8 @@ class TorchSession:
     inputs: Sequence[str]
     outputs: Sequence[str]
     device: str
-    where: Placement
+    module: GraphModule
+    note: str
 
     def run(self, feeds: Arrays) -> Mapping[str, NDArray[np.generic]]:
         """Run once under ``torch.inference_mode``."""
@@ -146,8 +154,10 @@ class TorchSession:
         return {name: tensor.cpu().numpy() for name, tensor in zip(self.outputs, tensors, strict=True)}
 
     def placement(self) -> Placement:
-        """All nodes run on the one device that torch was given; it has no fallback."""
-        return self.where
+        """Nodes that compute, on the device where the weights lie: torch runs an operator where its operands are."""
+        dtypes = _dtypes(self.module)
+        where = ", ".join(sorted({weight.device.type for weight in self.module.parameters()}))
+        return Placement(nodes={where: dtypes.total()}, dtypes=dtypes, asked=self.device, note=self.note)
 
     def close(self) -> None:
         """Free the compiled code and, on CUDA, the cached memory."""

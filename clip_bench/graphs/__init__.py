@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clip_bench.errors import UnsupportedError
 from clip_bench.models.weights import Source
-from clip_bench.specs import Format, Precision, Tower
+from clip_bench.specs import Format, Precision, Tower, Variant
 from clip_bench.store import Artifact, Store
+
+CALIBRATED = frozenset({Format.ONNX})  # where a recipe takes a Variant's calibration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +30,18 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """What to build: a tower of a model, at a batch size (None: dynamic), and what a recipe may draw on."""
+    """What to build: a tower of a model, at a batch size (None: dynamic), and what a recipe may draw on.
+
+    ``settings`` are the user's options for the target that the graph is for.
+    """
 
     source: Source
     tower: Tower
     store: Store
     calibration: Callable[[], Calibration]
     batch: int | None = 1
+    variant: Variant = field(default_factory=Variant)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def build(graph: Graph, precision: Precision, format: Format) -> Artifact:  # noqa: A002  the house's word for it

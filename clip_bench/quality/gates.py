@@ -50,6 +50,7 @@ FLOORS: Mapping[Precision, Floors] = {
     Precision.INT8_DYNAMIC: Floors(mean=0.98, minimum=0.95, why="8-bit weights; activation ranges found per call"),
     Precision.INT8_QDQ: Floors(mean=0.98, minimum=0.95, why="8-bit weights; activation ranges from calibration"),
     Precision.INT8_NNCF: Floors(mean=0.98, minimum=0.95, why="8-bit weights; activation ranges from calibration"),
+    Precision.INT8_VENDOR: Floors(mean=0.98, minimum=0.95, why="8-bit weights; activation ranges from calibration"),
 }
 
 ACCURACY_SHARE = 0.99

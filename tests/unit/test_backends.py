@@ -77,9 +77,11 @@ def test_a_backend_that_cannot_be_loaded_is_not_passed_over():
 
 def test_a_backend_loads_onnx_unless_it_says_otherwise():
     other = SimpleNamespace(FORMAT=Format.REPLAY)
+    mixed = SimpleNamespace(FORMAT={TARGET: Format.RKNN})
 
-    assert backends.format_of(PLAIN) is Format.ONNX
-    assert backends.format_of(other) is Format.REPLAY
+    assert backends.format_of(PLAIN, TARGET) is Format.ONNX
+    assert backends.format_of(other, TARGET) is Format.REPLAY
+    assert [backends.format_of(mixed, target) for target in (TARGET, OTHER)] == [Format.RKNN, Format.ONNX]
 
 
 def test_a_backend_has_no_variants_unless_it_offers_them_for_the_target():
@@ -92,7 +94,8 @@ def test_a_backend_has_no_variants_unless_it_offers_them_for_the_target():
 
 
 def test_a_backend_without_devices_cannot_tell_what_is_missing():
-    other = SimpleNamespace(devices=lambda: {TARGET: "no NPU driver"})
+    here = {TARGET: backends.Found(missing="no NPU driver")}
+    other = SimpleNamespace(devices=lambda settings: here)  # noqa: ARG005  its signature
 
-    assert backends.missing(PLAIN) is None
-    assert backends.missing(other) == {TARGET: "no NPU driver"}
+    assert backends.found(PLAIN, {}) == {}
+    assert backends.found(other, {}) == {TARGET: backends.Found(missing="no NPU driver")}

@@ -102,7 +102,8 @@ def test_variants_and_precisions_are_those_that_the_backend_offers(small):
 
 
 def test_a_device_that_is_not_here_is_known_before_anything_is_built(small, tmp_path):
-    acme = SimpleNamespace(TARGETS={HERE: frozenset({Precision.FP32})}, devices=lambda: {HERE: "no driver"}, load=None)
+    here = {HERE: backends.Found(missing="no driver")}
+    acme = SimpleNamespace(TARGETS={HERE: frozenset({Precision.FP32})}, devices=lambda _: here, load=None)
     nothing = replace(small, cache=tmp_path / "store")
 
     with pytest.raises(UnavailableError, match="no driver"):
@@ -171,13 +172,14 @@ def test_samples_are_never_more_than_asked_for(own):
 
 
 def test_the_embedded_model_is_evaluated_on_a_thousand_scenes(small):
-    fed = pipeline.feeds(small, TINY)
+    fed = pipeline.feeds(replace(small, samples=None), TINY)
 
     assert len(fed.image) == 2 * pipeline.EMBEDDED_SAMPLES
     assert sum(fed.labels >= 0) == pipeline.EMBEDDED_SAMPLES
 
 
 def test_nothing_that_is_evaluated_is_calibrated_on(small):
+    small = replace(small, samples=None)
     fed, given = pipeline.feeds(small, TINY), pipeline.calibration(small, TINY)
 
     assert len(given.image) == pipeline.CALIBRATION_SAMPLES

@@ -25,7 +25,7 @@ def test_without_options_every_default_holds(parsed, monkeypatch, tmp_path):
     settings = checked(parsed())
 
     assert (settings.models, settings.full, settings.data, settings.weights) == ((), False, None, None)
-    assert (settings.samples, settings.rounds, settings.threads) == (64, 64, machine.cores())
+    assert (settings.samples, settings.rounds, settings.threads) == (None, 64, machine.cores())
     assert settings.cache == tmp_path
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clip_bench.backends import Placement, null
+from clip_bench.backends import Found, Placement, null
 from clip_bench.errors import PlacementError, UnavailableError, UnsupportedError
 from clip_bench.specs import Device, Format, Precision, Target
 
@@ -51,7 +51,7 @@ asked = []
 LATE = {"late": 3, "dying": 36}  # the call at which the device dies: while judged, and while timed
 
 
-def devices():
+def devices(settings):  # noqa: ARG001  the signature of the door
     """What its installation says of every target."""
     asked.append(True)
     match os.environ.get("ACME_DEVICES"):
@@ -61,7 +61,7 @@ def devices():
             raise KeyboardInterrupt
         case "killed" | "interrupted" | "failing":
             raise RuntimeError(DIED)
-    return dict.fromkeys(TARGETS, "")
+    return dict.fromkeys(TARGETS, Found(device="acme 1"))
 
 
 def load(artifact, target, options):
@@ -102,7 +102,7 @@ class Session:
         """Its provider's word."""
         if self.target.provider == "nowhere":
             raise PlacementError(DIED)
-        return Placement(nodes={"acme": 1}, dtypes={"float32": 1})
+        return Placement(nodes={"acme": 1}, dtypes={"float32": 1}, asked="acme")
 
     def close(self):
         """Tell that it was closed."""

@@ -86,7 +86,7 @@ def test_the_threads_are_those_asked_for(artifact):
 def test_without_an_nvidia_device_the_reason_says_what_is_needed(artifact, monkeypatch):
     monkeypatch.setattr(library.cuda, "is_available", lambda: False)
 
-    assert torch.devices()[torch.CUDA] == "no CUDA device: needs an NVIDIA GPU with its driver"
+    assert torch.devices({})[torch.CUDA].missing == "no CUDA device: needs an NVIDIA GPU with its driver"
     with pytest.raises(UnavailableError, match="needs an NVIDIA GPU"):
         torch.load(artifact, torch.CUDA, WHOLE)
 

@@ -90,7 +90,7 @@ def test_an_absent_device_says_which_driver_it_needs(shapes, monkeypatch):
     artifact = graphs.build(shapes.graph(Tower.IMAGE), Precision.FP16, Format.OPENVINO_IR)
     monkeypatch.setattr(library, "Core", Without)
 
-    missing = openvino.devices()
+    missing = {target: here.missing for target, here in openvino.devices({}).items()}
 
     assert missing[openvino.CPU] == ""
     for target in (openvino.GPU, openvino.NPU):
@@ -100,11 +100,14 @@ def test_an_absent_device_says_which_driver_it_needs(shapes, monkeypatch):
 
 
 def test_a_numbered_device_counts_as_its_kind(monkeypatch):
-    monkeypatch.setattr(library, "Core", lambda: SimpleNamespace(available_devices=["CPU", "GPU.0", "GPU.1"]))
+    names = ["CPU", "GPU.0", "GPU.1"]
+    told = {"get_property": lambda name, _: f"a {name}"}
+    monkeypatch.setattr(library, "Core", lambda: SimpleNamespace(available_devices=names, **told))
 
-    missing = openvino.devices()
+    here = openvino.devices({})
 
-    assert [missing[target] == "" for target in (openvino.CPU, openvino.GPU, openvino.NPU)] == [True, True, False]
+    assert here[openvino.GPU].device.startswith("a GPU, OpenVINO ")
+    assert [here[target].missing == "" for target in (openvino.CPU, openvino.GPU, openvino.NPU)] == [True, True, False]
 
 
 def test_a_refused_graph_is_one_line_with_the_reason_and_not_the_place_in_the_source(tmp_path):

@@ -8,7 +8,7 @@ from onnx import helper
 
 from clip_bench import graphs
 from clip_bench.backends import Options, onnxruntime
-from clip_bench.errors import PlacementError, UnsupportedError
+from clip_bench.errors import UnsupportedError
 from clip_bench.specs import Format, Precision, Tower
 
 WHOLE = Options(precision=Precision.FP32, threads=3)
@@ -24,13 +24,41 @@ def made(folder, node, *, domain="", opset=21):
     return SimpleNamespace(file=lambda _: path)
 
 
-def test_every_node_runs_on_the_one_provider(shapes):
+def test_every_node_is_on_the_one_provider_and_its_types_are_known_once_it_ran(shapes):
     artifact = graphs.build(shapes.graph(Tower.IMAGE), Precision.FP32, Format.ONNX)
+    session = onnxruntime.load(artifact, onnxruntime.CPU, WHOLE)
 
-    where = onnxruntime.load(artifact, onnxruntime.CPU, WHOLE).placement()
+    before = session.placement()
+    session.run({"image": shapes.calibration.image[:1]})
+    after = session.placement()
 
-    assert set(where.nodes) == {"CPUExecutionProvider"}
-    assert where.nodes["CPUExecutionProvider"] > 50
+    assert set(before.nodes) == {before.asked} == {"CPUExecutionProvider"}
+    assert before.nodes["CPUExecutionProvider"] > 50
+    assert (before.dtypes, set(after.dtypes)) == ({}, {"float"})
+    assert session.placement() == after
+
+
+def test_the_profile_that_tells_the_types_is_gone_with_the_session(shapes):
+    artifact = graphs.build(shapes.graph(Tower.IMAGE), Precision.FP32, Format.ONNX)
+    asked, unasked = (onnxruntime.load(artifact, onnxruntime.CPU, WHOLE) for _ in range(2))
+    folders = [session.profile for session in (asked, unasked)]
+
+    for session in (asked, unasked):
+        session.run({"image": shapes.calibration.image[:1]})
+    asked.placement()
+    for session in (asked, unasked):
+        session.close()
+
+    assert [folder.exists() for folder in folders] == [False, False]
+
+
+def test_kernels_of_eight_bits_are_told_from_float_ones(shapes):
+    artifact = graphs.build(shapes.graph(Tower.IMAGE), Precision.INT8_QDQ, Format.ONNX)
+    session = onnxruntime.load(artifact, onnxruntime.CPU, WHOLE)
+
+    session.run({"image": shapes.calibration.image[:1]})
+
+    assert set(session.placement().dtypes) == {"float", "uint8"}
 
 
 def test_the_threads_are_those_asked_for_and_no_more(shapes):
@@ -39,14 +67,6 @@ def test_the_threads_are_those_asked_for_and_no_more(shapes):
     settings = onnxruntime.load(artifact, onnxruntime.CPU, WHOLE).session.get_session_options()
 
     assert (settings.intra_op_num_threads, settings.inter_op_num_threads) == (3, 1)
-
-
-def test_a_node_elsewhere_is_an_error_that_names_the_place():
-    parts = [SimpleNamespace(ep_name=name, get_nodes=lambda: [1]) for name in ("CPUExecutionProvider", "AcmeProvider")]
-    session = SimpleNamespace(get_provider_graph_assignment_info=lambda: parts)
-
-    with pytest.raises(PlacementError, match="assigned nodes to AcmeProvider, not to CPUExecutionProvider alone"):
-        onnxruntime._placement(session)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +79,9 @@ def test_a_node_elsewhere_is_an_error_that_names_the_place():
     ],
 )
 def test_a_refused_graph_is_one_line_without_paths(tmp_path, node, more):
-    with pytest.raises(UnsupportedError, match=r"^ONNX Runtime [\d.]+ refuses the graph: .*\w") as caught:
+    with pytest.raises(
+        UnsupportedError, match=r"^ONNX Runtime [\d.]+ refuses the graph on onnxruntime-cpu: .*\w"
+    ) as caught:
         onnxruntime.load(made(tmp_path, node, **more), onnxruntime.CPU, WHOLE)
 
     assert "\n" not in str(caught.value)
@@ -71,5 +93,5 @@ def test_a_file_that_is_no_model_is_refused_too(tmp_path, stored):
     path = tmp_path / "model.onnx"
     path.write_bytes(stored)
 
-    with pytest.raises(UnsupportedError, match=r"refuses the graph: .*[Pp]rotobuf"):
+    with pytest.raises(UnsupportedError, match=r"refuses the graph on onnxruntime-cpu: .*[Pp]rotobuf"):
         onnxruntime.load(SimpleNamespace(file=lambda _: path), onnxruntime.CPU, WHOLE)

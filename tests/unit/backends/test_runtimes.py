@@ -8,6 +8,7 @@ import pytest
 
 from clip_bench import backends, graphs
 from clip_bench.backends import Options, onnxruntime, openvino, torch
+from clip_bench.backends.onnxruntime import provider
 from clip_bench.errors import UnavailableError
 from clip_bench.models import towers
 from clip_bench.quality import gates, metrics
@@ -41,7 +42,7 @@ ONE_EACH = [
 
 def load(shapes, backend, precision, tower, **more):
     """A session of *tower* at *precision* on one thread: two would wait for each other where cores are scarce."""
-    artifact = graphs.build(shapes.graph(tower), precision, backends.format_of(backend))
+    artifact = graphs.build(shapes.graph(tower), precision, backends.format_of(backend, backend.CPU))
     try:
         return backend.load(artifact, backend.CPU, Options(precision=precision, threads=1, **more))
     except UnavailableError as exc:  # a processor without bfloat16
@@ -101,11 +102,12 @@ def test_an_answer_outlives_its_session_and_may_be_written_to(shapes, backend, p
 
 @pytest.mark.parametrize("backend", RUNTIMES.values(), ids=list(RUNTIMES))
 def test_it_runs_here_and_says_what_is_missing_of_every_other_device(backend):
-    missing = backend.devices()
+    here = backend.devices({})
 
-    assert set(missing) == set(backend.TARGETS)
-    assert missing[backend.CPU] == ""
-    assert all(reason == "" or "needs" in reason for reason in missing.values())
+    assert set(here) == set(backend.TARGETS)
+    assert here[backend.CPU].missing == ""
+    assert here[backend.CPU].device
+    assert all(bool(found.device) != bool(found.missing) for found in here.values())
 
 
 @pytest.mark.parametrize(
@@ -117,11 +119,12 @@ def test_it_runs_here_and_says_what_is_missing_of_every_other_device(backend):
     ],
 )
 def test_without_its_package_every_target_says_what_to_install(shapes, monkeypatch, backend, package, extra):
-    artifact = graphs.build(shapes.graph(Tower.IMAGE), Precision.FP32, backends.format_of(backend))
-    monkeypatch.setattr(backend, "find_spec", lambda name: None if name == package else name)
+    artifact = graphs.build(shapes.graph(Tower.IMAGE), Precision.FP32, backends.format_of(backend, backend.CPU))
+    module = provider if backend is onnxruntime else backend
+    monkeypatch.setattr(module, "find_spec", lambda name: None if name == package else name)
     monkeypatch.setitem(sys.modules, package, None)  # to load it now is an ImportError
 
-    missing = backend.devices()
+    missing = {target: here.missing for target, here in backend.devices({}).items()}
 
     assert len(missing) == len(backend.TARGETS)
     assert all(f"pip install 'clip-bench[{extra}]'" in reason for reason in missing.values())
@@ -130,6 +133,6 @@ def test_without_its_package_every_target_says_what_to_install(shapes, monkeypat
 
 
 def test_the_formats_are_those_that_the_runtimes_load():
-    found = [backends.format_of(backend) for backend in RUNTIMES.values()]
+    found = [backends.format_of(backend, backend.CPU) for backend in RUNTIMES.values()]
 
     assert found == [Format.TORCH_EXPORT, Format.ONNX, Format.OPENVINO_IR]

@@ -1,0 +1,159 @@
+"""ONNX Runtime: its CPU provider, and every vendor's provider on a device that it discovers, with no way back.
+
+Sessions off the CPU are made from discovered devices (``get_ep_devices``, ``add_provider_for_devices``) with
+``session.disable_cpu_ep_fallback``. The list of names that ``InferenceSession(providers=...)`` takes falls back to
+the CPU in silence, for a plugin as well as for a provider whose creation failed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_bench.backends import Arrays, Found, Options, Placement, setting_of
+from clip_bench.backends.onnxruntime.provider import PACKAGE, Provider
+from clip_bench.errors import UnavailableError, UnsupportedError
+from clip_bench.specs import Device, Precision, Target
+from clip_bench.store import Artifact
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+CPU = Target(backend="onnxruntime", device=Device.CPU)
+HOST = "CPUExecutionProvider"
+PROVIDERS: Mapping[Target, Provider] = {
+    CPU: Provider(
+        name=HOST,
+        hardware="CPU",
+        precisions=frozenset({Precision.FP32, Precision.INT8_DYNAMIC, Precision.INT8_QDQ, Precision.A16W8}),
+        install=PACKAGE,
+        needs=PACKAGE,
+        in_session=True,
+    ),
+}
+TARGETS = {target: provider.precisions for target, provider in PROVIDERS.items()}
+VARIANTS = {target: provider.variants for target, provider in PROVIDERS.items()}
+FORMAT = {target: provider.format for target, provider in PROVIDERS.items()}
+OPTIONS = {target.provider: provider.help for target, provider in PROVIDERS.items() if provider.help}
+
+
+def devices(settings: Mapping[str, Mapping[str, str]]) -> Mapping[Target, Found]:
+    """Per target, what this machine has of it."""
+    return {target: provider.found(setting_of(target, settings)) for target, provider in PROVIDERS.items()}
+
+
+def load(artifact: Artifact, target: Target, options: Options) -> OnnxRuntimeSession:
+    """Load the model on the target's provider, all graph optimizations on.
+
+    Raises:
+        UnavailableError: no ONNX Runtime, no such provider, or none of its devices.
+        UnsupportedError: ONNX Runtime refuses the graph, or cannot place all of it on the provider.
+    """
+    provider = PROVIDERS[target]
+    if reason := provider.found(options.settings).missing:
+        raise UnavailableError(reason)
+    import onnxruntime
+
+    settings, told = onnxruntime.SessionOptions(), provider.options(options)
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 3
+    settings.enable_profiling = True  # until the first call is over: see placement()
+    folder = Path(mkdtemp(prefix="clip-bench-"))
+    settings.profile_file_prefix = str(folder / "profile")
+    for key, value in {"session.record_ep_graph_assignment_info": "1", **provider.config(options)}.items():
+        settings.add_session_config_entry(key, value)
+    if provider.name != HOST:
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        session = _open(provider.model(artifact, options), provider, settings, told)
+    except Exception as exc:
+        shutil.rmtree(folder, ignore_errors=True)
+        if type(exc).__module__ != _RAISED_BY:
+            raise
+        reason = (str(exc).splitlines() or [type(exc).__name__])[0].rpartition(" failed:")[2]  # before it: a path
+        msg = f"ONNX Runtime {onnxruntime.__version__} refuses the graph on {target}: {reason.strip()}"
+        raise UnsupportedError(msg) from exc
+    return OnnxRuntimeSession(
+        session=session,
+        outputs=[output.name for output in session.get_outputs()],
+        asked=provider.name,
+        told=told,
+        note=provider.note,
+        profile=folder,
+    )
+
+
+_RAISED_BY = "onnxruntime.capi.onnxruntime_pybind11_state"  # a class for each status code, with no common base
+
+
+def _open(
+    path: Path, provider: Provider, settings: onnxruntime.SessionOptions, told: Mapping[str, str]
+) -> onnxruntime.InferenceSession:
+    """A session on *provider* alone; the Python class's own second try on the CPU is switched off."""
+    import onnxruntime
+
+    if provider.in_session:
+        wanted = [(provider.name, dict(told))]
+        return onnxruntime.InferenceSession(path, settings, providers=wanted, enable_fallback=0)
+    settings.add_provider_for_devices(provider.devices()[:1], dict(told))
+    return onnxruntime.InferenceSession(path, settings, enable_fallback=0)
+
+
+@dataclass(slots=True, kw_only=True)
+class OnnxRuntimeSession:
+    """An ONNX graph on one provider. ``profile`` is the folder of the first call's profile, None once it is read."""
+
+    session: onnxruntime.InferenceSession
+    outputs: list[str]
+    asked: str
+    told: Mapping[str, str]
+    note: str
+    profile: Path | None
+    ran: bool = False
+    dtypes: Counter[str] = field(default_factory=Counter)
+
+    def run(self, feeds: Arrays) -> Mapping[str, NDArray[np.generic]]:
+        """Run once; ONNX Runtime returns when the results are on the host."""
+        self.ran = True
+        return dict(zip(self.outputs, self.session.run(self.outputs, feeds), strict=True))
+
+    def placement(self) -> Placement:
+        """Nodes of the graph by the provider they are assigned to; once run, the kernels of the first call by type.
+
+        A kernel counts by its first input. A provider that compiles a part of the graph tells nothing of its inside.
+        """
+        nodes: Counter[str] = Counter()
+        for part in self.session.get_provider_graph_assignment_info():
+            nodes[part.ep_name] += len(part.get_nodes())
+        if self.ran and self.profile is not None:
+            self.dtypes = _kernels(Path(self.session.end_profiling()))
+            self._forget()
+        return Placement(nodes=nodes, dtypes=self.dtypes, asked=self.asked, note=self.note, options=self.told)
+
+    def close(self) -> None:
+        """Remove the profile; the session is freed with its last reference."""
+        if self.profile is not None:
+            self.session.end_profiling()
+            self._forget()
+
+    def _forget(self) -> None:
+        shutil.rmtree(self.profile or "", ignore_errors=True)
+        self.profile = None
+
+
+def _kernels(profile: Path) -> Counter[str]:
+    """How many kernels ran, by the type of their first input, in a profile of ONNX Runtime."""
+    events = json.loads(profile.read_text(encoding="utf-8"))
+    ran = [event["args"] for event in events if event["name"].endswith("_kernel_time")]
+    inputs = [args["input_type_shape"][0] for args in ran if args.get("input_type_shape")]
+    return Counter(name for shape in inputs for name in shape)

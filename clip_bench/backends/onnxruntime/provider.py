@@ -1,0 +1,130 @@
+"""What an execution provider is: a row of data, and the devices on which ONNX Runtime finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clip_bench.backends import Found, Options
+from clip_bench.errors import UnavailableError
+from clip_bench.specs import Format, Precision, Variant
+from clip_bench.store import Artifact
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+PACKAGE = "install ONNX Runtime: pip install 'clip-bench[onnxruntime]'"
+
+
+def _no_options(options: Options) -> Mapping[str, str]:  # noqa: ARG001  the signature of a row's function
+    return {}
+
+
+def _as_built(artifact: Artifact, options: Options) -> Path:  # noqa: ARG001  the signature of a row's function
+    return artifact.file(".onnx")
+
+
+def _nothing(settings: Mapping[str, str]) -> str:  # noqa: ARG001  the signature of a row's function
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One target of ONNX Runtime.
+
+    ``name`` is the provider's, ``hardware`` the kind of device (CPU, GPU or NPU) on which ONNX Runtime must find it.
+    ``module`` is the Python module of the package that brings it, ``library`` gives the path of a plugin's library
+    (empty for a provider inside the onnxruntime package). ``install`` and ``needs`` say what to install, and which
+    device to plug in. ``lacks`` may find another reason, from the user's options, why it cannot run here.
+
+    ``options`` gives what the provider is told, ``config`` the entries of the session's configuration, ``model`` the
+    file that is loaded. ``in_session`` says that the provider has no devices to be discovered by, only a name.
+    """
+
+    name: str
+    hardware: str
+    precisions: frozenset[Precision]
+    install: str
+    needs: str
+    module: str = "onnxruntime"
+    library: Callable[[], str] | None = None
+    in_session: bool = False
+    format: Format = Format.ONNX
+    variants: Mapping[Variant, frozenset[Precision]] = field(default_factory=dict)
+    help: Mapping[str, str] = field(default_factory=dict)
+    lacks: Callable[[Mapping[str, str]], str] = _nothing
+    options: Callable[[Options], Mapping[str, str]] = _no_options
+    config: Callable[[Options], Mapping[str, str]] = _no_options
+    model: Callable[[Artifact, Options], Path] = _as_built
+    note: str = ""
+
+    def found(self, settings: Mapping[str, str]) -> Found:
+        """What this machine has of the provider."""
+        if find_spec("onnxruntime") is None:
+            return Found(missing=PACKAGE)
+        if find_spec(self.module) is None:
+            return Found(missing=self.install)
+        if reason := self.lacks(settings):
+            return Found(missing=reason)
+        if self.in_session:
+            import onnxruntime
+
+            here = self.name in onnxruntime.get_available_providers()
+            return Found(device=f"{self.name}, ONNX Runtime {onnxruntime.__version__}") if here else self._absent()
+        try:
+            devices = self.devices()
+        except UnavailableError as exc:
+            return Found(missing=str(exc))
+        return Found(device=_told(devices[0])) if devices else self._absent()
+
+    def devices(self) -> list[onnxruntime.OrtEpDevice]:
+        """The devices on which ONNX Runtime finds this provider; a plugin's library is registered first.
+
+        Raises:
+            UnavailableError: the plugin's library cannot be loaded.
+        """
+        import onnxruntime
+
+        if self.library is not None:
+            _register(self.name, self.library())
+        return [
+            device
+            for device in onnxruntime.get_ep_devices()
+            if device.ep_name == self.name and device.device.type.name == self.hardware
+        ]
+
+    def _absent(self) -> Found:
+        import onnxruntime
+
+        known = self.name in onnxruntime.get_available_providers()
+        return Found(missing=self.needs if known or self.library else self.install)
+
+
+@cache
+def _register(name: str, library: str) -> None:
+    """Make a plugin known to ONNX Runtime, once per process."""
+    import onnxruntime
+
+    try:
+        onnxruntime.register_execution_provider_library(name, library)
+    except Exception as exc:  # the runtime raises a class of its own for each status code
+        msg = f"ONNX Runtime {onnxruntime.__version__} cannot load {Path(library).name} of {name}: {_first_line(exc)}"
+        raise UnavailableError(msg) from exc
+
+
+def _first_line(exc: BaseException) -> str:
+    return (str(exc).splitlines() or [type(exc).__name__])[0]
+
+
+def _told(device: onnxruntime.OrtEpDevice) -> str:
+    """Name of a device, provider, and the versions that they tell."""
+    import onnxruntime
+
+    hardware, versions = device.device.metadata, device.ep_metadata
+    what = hardware.get("Description") or f"{device.device.vendor or device.ep_vendor} {device.device.type.name}"
+    version = versions.get("version", "")
+    return f"{what}, {device.ep_name} {version}".rstrip() + f", ONNX Runtime {onnxruntime.__version__}"
