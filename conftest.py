@@ -341,6 +341,7 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
     shown = SHOWN in dict(getattr(report, "user_properties", []))
     if shown and (report.when == "call" or report.outcome != "passed"):
         kind = "error" if report.failed and report.when != "call" else report.outcome
+        kind = "xfailed" if hasattr(report, "wasxfail") else kind
         return kind, "", kind.upper()
     return None
 

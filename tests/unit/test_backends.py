@@ -99,3 +99,48 @@ def test_a_backend_without_devices_cannot_tell_what_is_missing():
 
     assert backends.found(PLAIN, {}) == {}
     assert backends.found(other, {}) == {TARGET: backends.Found(missing="no NPU driver")}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "share", "fault"),
+    [
+        ({}, 0, ""),
+        ({"acme": 9}, 0, ""),
+        ({"acme": 9, "host": 1}, 0, "asked for acme, and the runtime placed 9 nodes on acme, 1 nodes on host"),
+        ({"host": 9}, 0, "asked for acme, and the runtime placed 9 nodes on host"),
+        ({"acme": 0}, 0, "asked for acme, and the runtime placed 0 nodes on acme"),
+        ({"acme": 9, "host": 1}, 0.1, ""),
+        ({"acme": 8, "host": 2}, 0.1, "asked for acme, where 10% may run elsewhere, and the runtime placed"),
+        ({"acme": 0}, 1, "placed 0 nodes on acme"),
+    ],
+    ids=["untold", "all", "some_not", "none", "nothing", "within_share", "beyond_share", "nothing_at_all"],
+)
+def test_work_elsewhere_is_a_fault_beyond_the_share_that_was_declared(nodes, share, fault):
+    where = backends.Placement(nodes=nodes, dtypes={}, asked="acme", share=share)
+
+    told = where.fault(Precision.FP16)
+
+    assert (fault in told, bool(told)) == (True, bool(fault))
+
+
+@pytest.mark.parametrize("narrow", sorted(backends.NARROW), ids=["b", "b16", "f", "f16"])
+def test_only_a_whole_float_cell_may_not_run_in_narrower_floats(narrow):
+    where = backends.Placement(nodes={"acme": 9}, dtypes={"f32": 7, narrow: 2}, asked="acme")
+
+    assert where.fault(Precision.FP32) == f"asked for fp32, and the runtime executed 2 nodes in {narrow}"
+    assert where.fault(Precision.FP16) == where.fault(Precision.INT8_QDQ) == ""
+
+
+def test_the_options_of_a_target_are_those_of_its_provider_or_else_of_its_backend():
+    given = {"acme": {"a": "1"}, "swift": {"b": "2"}}
+
+    assert backends.setting_of(TARGET, given) == {"a": "1"}
+    assert backends.setting_of(Target(backend="acme", provider="swift", device=Device.NPU), given) == {"b": "2"}
+    assert backends.setting_of(Target(backend="other", device=Device.NPU), given) == {}
+
+
+def test_targets_that_the_user_names_join_those_that_there_always_are():
+    named = SimpleNamespace(TARGETS=PLAIN.TARGETS, targets=lambda given: {OTHER: frozenset(given)})
+
+    assert backends.targets_of(PLAIN, {}) == PLAIN.TARGETS
+    assert backends.targets_of(named, {"acme": {}}) == {OTHER: {"acme"}}

@@ -230,3 +230,25 @@ def test_equal_cells_have_one_boundary_and_unlike_ones_another(own):
     assert len({first, fewer, other, threads.digest}) == 4
     assert replace(threads, threads=2).digest == first
     assert replace(threads, recipe="another").digest != threads.digest
+
+
+def test_an_emulator_gets_few_samples_unless_told_otherwise(small):
+    whole = replace(small, samples=None)
+    slow = replace(CASE, target=replace(HERE, device=Device.EMULATED))
+
+    assert pipeline.scoped(whole, slow).samples == 64
+    assert pipeline.scoped(whole, CASE) == whole
+    assert pipeline.scoped(replace(small, samples=9), slow).samples == 9
+
+
+def test_rows_to_calibrate_on_make_a_cell_more_of_each_static_precision(small):
+    plain, more = ids(small), ids(replace(small, calibrations=("percentile_12", "entropy_300")))
+
+    added = {word.partition("-")[2] for word in set(more) - set(plain) if "-onnxruntime-cpu-" in word}
+
+    assert added == {
+        f"shapes_tiny-onnxruntime-cpu-{precision}-{text}"
+        for precision in ("int8_qdq", "a16w8")
+        for text in ("percentile_12", "entropy_300")
+    }
+    assert not [word for word in set(more) - set(plain) if "torch" in word]

@@ -67,3 +67,21 @@ def test_two_runs_on_the_same_options_have_equal_settings(parsed):
 
     assert one == two
     assert hash(one) == hash(two)
+
+
+def test_options_are_by_name_and_key_and_the_last_one_counts(parsed):
+    settings = checked(parsed("--option", "qnn.soc=60", "--option", "a_b.c=d=e", "--option", "qnn.soc=57"))
+
+    assert settings.by_name == {"qnn": {"soc": "57"}, "a_b": {"c": "d=e"}}
+
+
+def test_the_interpreter_of_a_compiler_is_an_option_like_another(parsed):
+    assert checked(parsed("--tpu-mlir-python", "p")).by_name == {"sophon": {"tpu_mlir_python": "p"}}
+
+
+@pytest.mark.parametrize(
+    "text", ["minmax_0", "minmax", "median_12", "minmax_1.5"], ids=["none", "bare", "method", "part"]
+)
+def test_rows_to_calibrate_on_are_a_method_and_a_number(parsed, text):
+    with pytest.raises(UsageError, match="a method and a number of rows"):
+        checked(parsed("--calibration", text))

@@ -39,16 +39,31 @@ ANSWERS = {
     "dying": lambda rows, _: rows,
     "nowhere": lambda rows, _: rows,
     "clingy": lambda rows, _: rows,
+    "changed": lambda rows, turn: rows * (1 if turn > 1 else 1 + 1e-6),
+    "drifting": lambda rows, turn: rows * (1 if turn < TIMED else 1 + 1e-6),
+    "restless": lambda rows, turn: rows * (1 + 1e-6 * turn),
+    **dict.fromkeys(["elsewhere", "unplaced", "shared", "brainy", "moving"], lambda rows, _: rows),
+}
+PLACED = {
+    "elsewhere": {"nodes": {"acme": 3, "host": 1}},
+    "unplaced": {"nodes": {"acme": 0}},
+    "shared": {"nodes": {"acme": 3, "host": 1}, "share": 0.25},
+    "brainy": {"dtypes": {"float32": 8, "bfloat16": 2}},
 }
 MOVED = {"shuffled": 5, "previous": -1}  # answers of the call so many places on
 RENAMED = "renamed"
 PROVIDERS = (*LOADS, *ANSWERS, *MOVED, RENAMED)
+EMULATED = Target(backend="acme", provider="good", device=Device.EMULATED)
 TARGETS = {
-    Target(backend="acme", provider=provider, device=Device.CPU): frozenset({Precision.FP32}) for provider in PROVIDERS
+    **{Target(backend="acme", provider=each, device=Device.CPU): frozenset({Precision.FP32}) for each in PROVIDERS},
+    EMULATED: frozenset({Precision.FP32}),
 }
+OPTIONS = {"good": {"speed": "how fast it answers"}}
 ENDED = 2  # cells that end before all does
 asked = []
-LATE = {"late": 3, "dying": 36}  # the call at which the device dies: while judged, and while timed
+TIMED = 38  # with 24 samples: the first call under the clock, after two that are compared and ten warm-ups
+LATE = {"late": 3, "dying": TIMED}  # the call at which the device dies: while judged, and while timed
+LAST = 3  # how often a session is asked where it runs: before the first call, once judged, and once timed
 
 
 def devices(settings):  # noqa: ARG001  the signature of the door
@@ -82,7 +97,7 @@ class Session:
     """The null session with one thing changed."""
 
     def __init__(self, session, target):
-        self.session, self.target, self.turn = session, target, 0
+        self.session, self.target, self.turn, self.asked = session, target, 0, 0
 
     def run(self, feeds):
         """Answer, somehow."""
@@ -102,7 +117,11 @@ class Session:
         """Its provider's word."""
         if self.target.provider == "nowhere":
             raise PlacementError(DIED)
-        return Placement(nodes={"acme": 1}, dtypes={"float32": 1}, asked="acme")
+        self.asked += 1
+        where = {"nodes": {"acme": 1}, "dtypes": {"float32": 1}, **PLACED.get(self.target.provider, {})}
+        if self.target.provider == "moving" and self.asked == LAST:
+            where["nodes"] = {"host": 1}
+        return Placement(asked="acme", options={"home": str(Path("/home/somebody/acme.cfg").absolute())}, **where)
 
     def close(self):
         """Tell that it was closed."""
