@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clip_bench.errors import ClipBenchError
+
+if TYPE_CHECKING:
+    from clip_bench.backends import Backend
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +35,8 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(prog="clip-bench", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    listing = commands.add_parser("list", help="every case: will it run here, or why not")
+    listing = commands.add_parser("list", help="every case and every device: will it run here, or why not")
+    listing.add_argument("--devices", action="store_true", help="list devices and options alone, not every case")
     for flag, attributes in OPTIONS:
         listing.add_argument(flag, **attributes)
     listing.set_defaults(run=_list)
@@ -56,9 +61,25 @@ def _list(options: argparse.Namespace) -> int:
         reason = lacking(case)
         ready += not reason
         state = f"not here: {reason}" if reason else "will run" if case.id in planned else "will run with --full"
-        sys.stdout.write(f"{case.id}  {state}\n")
+        if not options.devices:
+            sys.stdout.write(f"{case.id}  {state}\n")
+    _tell_devices(found, chosen.by_name)
     sys.stdout.write(f"{ready} cells can run here; {len(planned)} are in this selection\n")
     return 0
+
+
+def _tell_devices(found: Mapping[str, Backend], given: Mapping[str, Mapping[str, str]]) -> None:
+    """A line per target: the device that was found, or what to install or plug in; then the options there are."""
+    from clip_bench import backends
+
+    for backend in found.values():
+        for target, here in backends.found(backend, given).items():
+            state = f"not here: {here.missing}" if here.missing else f"here: {here.device}"
+            sys.stdout.write(f"device {target}  {state}\n")
+    for backend in found.values():
+        for name, keys in backends.options_of(backend).items():
+            for key, meaning in keys.items():
+                sys.stdout.write(f"option {name}.{key}  {meaning}\n")
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -68,6 +68,7 @@ HARDWARE: dict[str, tuple[str, Cell]] = {
 FULL: dict[str, Cell] = {
     "Target": lambda row: row["target"],
     "Precision": lambda row: precision(row) + (" ‡" if row["device"] in platforms.NOT_HARDWARE else ""),
+    "Placed": lambda row: clean(row["executed_nodes"]),
     "Executed": lambda row: clean(row["executed_dtypes"]),
     "Outcome": outcome,
     "Size (MB)": lambda row: fixed(row["size_mb"]),
@@ -89,4 +90,4 @@ FULL: dict[str, Cell] = {
     "R@1 text→image (%)": lambda row: fixed(row["t2i_r1_percent"], 1),
     "R@1 image→text (%)": lambda row: fixed(row["i2t_r1_percent"], 1),
 }
-FULL_WORDS = 4  # of these columns, how many hold words
+FULL_WORDS = 5  # of these columns, how many hold words

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from clip_bench.errors import UsageError
 from clip_bench.record import Outcome, Run
 from clip_bench.report import platforms
@@ -20,7 +22,8 @@ NOTE = "<!-- Made from the run files by clip_bench.report; edits are lost. -->\n
 def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     """Write ``<out_dir>/<machine>/README.md`` for each machine in the runs, and ``<out_dir>/README.md`` over them.
 
-    A page shows its machine's newest run. The same runs always make the same bytes. Returns the pages.
+    A page shows its machine's newest measurement of each cell: every runtime has an environment, and runs, of its own.
+    The same runs always make the same bytes. Returns the pages.
 
     Raises:
         UsageError: a path is no run, there is none, or a machine's name cannot name a folder.
@@ -33,7 +36,7 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
         raise UsageError(msg)
     names = sorted(machines)
     pages = {out_dir / name / "README.md": machine_page(machines[name]) for name in names}
-    pages[out_dir / "README.md"] = overview([machines[name][0] for name in names])
+    pages[out_dir / "README.md"] = overview([machines[name] for name in names])
     for path, text in pages.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
@@ -42,13 +45,14 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
 
 def machine_page(runs: Sequence[Run]) -> str:
     """The page of one machine, its *runs* newest first."""
-    newest, *older = runs
-    table = frame([newest])
+    newest, table = runs[0], current(runs)
+    shown = [run for run in runs if run.name in set(table["run"])]
+    older = [run for run in runs if run not in shown]
     facts = [[label, clean(text)] for label, text in platforms.facts(newest.machine).items()]
     parts = [
         f"# {platforms.machine_name(newest.machine)}",
         markdown(("Machine", ""), facts, left=2),
-        f"The tables show [{newest.name}.json]({newest.name}.json), measured {_day(newest)}: {_tally(newest)}.",
+        _sources(shown),
         f"Older runs: {', '.join(f'[{run.name}.json]({run.name}.json) ({_day(run)})' for run in older)}."
         if older
         else "",
@@ -62,18 +66,40 @@ def machine_page(runs: Sequence[Run]) -> str:
     return _page(parts)
 
 
-def overview(newest: Sequence[Run]) -> str:
-    """The page over all machines, from the newest run of each."""
+def overview(machines: Sequence[Sequence[Run]]) -> str:
+    """The page over all *machines*, each with its runs, newest first."""
     heads = ("Machine", "Chip", "RAM", "Newest run", "Cells")
+    tables = [current(runs) for runs in machines]
     lines = []
-    for run in newest:
-        name, told = platforms.machine_name(run.machine), platforms.facts(run.machine)
-        lines.append([f"[{name}]({name}/README.md)", clean(told["CPU"]), told["RAM"], _day(run), _tally(run)])
+    for (newest, *_), table in zip(machines, tables, strict=True):
+        name, told = platforms.machine_name(newest.machine), platforms.facts(newest.machine)
+        cells = _tally(list(table["outcome"]))
+        lines.append([f"[{name}]({name}/README.md)", clean(told["CPU"]), told["RAM"], _day(newest), cells])
     parts = ["# Reports", markdown(heads, lines, left=len(heads))]
-    for run in newest:
-        name = platforms.machine_name(run.machine)
-        parts += [f"## [{name}]({name}/README.md)", hardware(frame([run]))]
+    for (newest, *_), table in zip(machines, tables, strict=True):
+        name = platforms.machine_name(newest.machine)
+        parts += [f"## [{name}]({name}/README.md)", hardware(table)]
     return _page(parts)
+
+
+def current(runs: Sequence[Run]) -> pd.DataFrame:
+    """The rows of the newest measurement of each cell in *runs*, newest first; of a cell never run, its newest skip."""
+    table = frame(runs)
+    skipped = (table["outcome"] == Outcome.SKIPPED).astype(int)
+    order = table.assign(skipped=skipped).sort_values("skipped", kind="stable")
+    return table.loc[sorted(order.drop_duplicates("case").index)]
+
+
+def _sources(runs: Sequence[Run]) -> str:
+    """Which runs the tables are from, with how their cells ended."""
+    told = [
+        f"[{run.name}.json]({run.name}.json), measured {_day(run)}: {_tally([entry.outcome for entry in run.entries])}"
+        for run in runs
+    ]
+    if len(told) == 1:
+        return f"The tables show {told[0]}."
+    lines = "\n".join(f"- {line}" for line in told)
+    return f"The tables show the newest measurement of each cell, from these runs:\n\n{lines}"
 
 
 def _folder(run: Run) -> str:
@@ -88,11 +114,11 @@ def _day(run: Run) -> str:
     return run.datetime[:10] or "on an unknown day"
 
 
-def _tally(run: Run) -> str:
+def _tally(ended: Sequence[str]) -> str:
     """How many cells ended how: '8 ok, 1 skipped of 9 planned'."""
-    counts = {word: sum(entry.outcome is word for entry in run.entries) for word in Outcome}
+    counts = {word: ended.count(word) for word in Outcome}
     told = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in counts.items() if count)
-    return f"{told or 'none'} of {len(run.entries)} planned"
+    return f"{told or 'none'} of {len(ended)} planned"
 
 
 def _page(parts: Sequence[str]) -> str:

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-RUNTIMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+RUNTIMES = {
+    "torch": "PyTorch",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "rknn": "RKNN",
+    "sophon": "SAIL",
+    "vastai": "VastStreamX",
+}
 PROVIDERS = {
     "coreml": "Core ML",
     "cuda": "CUDA",
-    "dml": "DirectML",
+    "auto": "AUTO",
+    "directml": "DirectML",
+    "hetero": "HETERO",
     "migraphx": "MIGraphX",
+    "mps": "Metal",
     "ovep": "OpenVINO provider",
     "qnn": "QNN",
     "tensorrt": "TensorRT",
@@ -22,11 +32,15 @@ VENDORS = {
     "coreml": "Apple",
     "cuda": "NVIDIA",
     "migraphx": "AMD",
+    "mps": "Apple",
     "openvino": "Intel",
     "ovep": "Intel",
     "qnn": "Qualcomm",
+    "rknn": "Rockchip",
+    "sophon": "SOPHON",
     "tensorrt": "NVIDIA",
     "trtrtx": "NVIDIA RTX",
+    "vastai": "Vastai",
     "vitisai": "AMD",
     "xpu": "Intel",
 }

@@ -40,6 +40,7 @@ LEGEND = (
     "about a time in another."
 )
 FULL_LEGEND = (
+    "Placed and Executed count nodes by where and in which type they ran, by the runtime's own evidence. "
     "Speed-up is over PyTorch FP32 on the CPU in the same run, by median. Similarity is the cosine to the FP32 "
     "reference of the same input; *Other inputs* is the reference's mean cosine to different inputs, what no skill at "
     "all would score. Drift is 1 - similarity, as a multiple of what the reference itself drifts when it is computed "

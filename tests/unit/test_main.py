@@ -11,6 +11,7 @@ import pytest
 
 import clip_bench
 from clip_bench.__main__ import main
+from clip_bench.backends import discover
 
 HEAVY = {"numpy", "pandas", "torch", "onnx", "onnxruntime", "openvino", "open_clip", "pydantic", "psutil", "PIL"}
 
@@ -22,7 +23,8 @@ def listed(monkeypatch, cache, capsys):
 
     def lines(*arguments):
         assert main(["list", *arguments]) == 0
-        return capsys.readouterr().out.splitlines()
+        printed = capsys.readouterr().out.splitlines()
+        return [line for line in printed if not line.startswith(("device ", "option "))]
 
     return lines
 
@@ -47,6 +49,19 @@ def test_the_last_line_counts_the_cells(listed):
     ready = sum("  will run" in line for line in lines)
 
     assert last == f"{ready} cells can run here; {len(lines)} are in this selection"
+
+
+def test_every_device_is_listed_as_found_or_with_what_it_takes(monkeypatch, cache, capsys):
+    monkeypatch.setenv("CLIP_BENCH_CACHE", str(cache))
+
+    assert main(["list", "--devices"]) == 0
+    told = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+
+    state = {name: text for kind, name, text in told if kind == "device"}
+    assert state["onnxruntime-cpu"].startswith("here: CPUExecutionProvider, ONNX Runtime ")
+    assert state["openvino-npu"].startswith("not here: no NPU for OpenVINO: needs ")
+    assert all(text.startswith(("here: ", "not here: ")) for text in state.values())
+    assert set(state) == {str(target) for backend in discover().values() for target in backend.TARGETS}
 
 
 def test_a_model_that_one_names_is_listed_alone(listed):

@@ -42,6 +42,40 @@ def test_each_machine_has_a_page_and_the_overview_links_it(place, tmp_path):
     assert "[two](two/README.md)" in overview
 
 
+def only(path, *words):
+    """Keep of a run the cells with all of *words*, in its record and among its times."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    data["outcomes"] = [entry for entry in data["outcomes"] if all(word in entry["case"] for word in words)]
+    data["benchmarks"] = [row for row in data["benchmarks"] if all(word in row["param"] for word in words)]
+    path.write_text(json.dumps(data), encoding="utf-8")
+
+
+def test_a_run_of_some_cells_does_not_hide_an_older_one_of_others(place, tmp_path):
+    place(day="2025-02-01", stem="whole")
+    only(place(day="2025-03-01", stem="part"), "vit_b_32_random", "torch")
+
+    page, overview = (path.read_text(encoding="utf-8") for path in write([tmp_path], tmp_path))
+
+    assert "- [part.json](part.json), measured 2025-03-01: 1 ok, 1 skipped of 2 planned\n" in page
+    assert "- [whole.json](whole.json), measured 2025-02-01: " in page
+    assert "Older runs" not in page
+    assert page.count("| Vision Model, vit_b_32_random, fp32 † ") == 2
+    assert "12 ok, 6 skipped, 1 unsupported, 1 gate failed, 1 crashed, 1 lost of 22 planned" in overview
+
+
+def test_a_cell_that_was_only_skipped_does_not_hide_its_older_time(place, tmp_path):
+    place(day="2025-02-01", stem="timed")
+    later = place(day="2025-03-01", stem="skips")
+    data = json.loads(later.read_text(encoding="utf-8"))
+    for entry in data["outcomes"]:
+        entry["outcome"], entry["record"]["timing"] = "skipped", None
+    later.write_text(json.dumps(data | {"benchmarks": []}), encoding="utf-8")
+
+    page = write([tmp_path], tmp_path)[0].read_text(encoding="utf-8")
+
+    assert "| Vision Model, shapes_tiny, fp32 " in page
+
+
 def test_the_newest_run_is_shown_and_older_ones_linked(place, tmp_path):
     place(day="2025-03-01", stem="a_new")
     place(day="2025-02-01", stem="b_old")
