@@ -253,6 +253,8 @@ def judge(prepared: Prepared, settings: Settings) -> Record:
     if prepared.fault:
         raise PlacementError(prepared.fault)
     first, first_s = latency.first(session, prepared.calls[0])
+    if fault := session.placement().fault(case.precision):  # some tell, or move, only now
+        raise PlacementError(fault)
     answers = [first, *(session.run(call) for call in prepared.calls[1:])]
     outputs = {name: np.concatenate([answer[name] for answer in answers]) for name in first}
     cold, record = prepared.record.cold, prepared.record
