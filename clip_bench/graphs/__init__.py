@@ -50,12 +50,13 @@ def build(graph: Graph, precision: Precision, format: Format) -> Artifact:  # no
     Raises:
         UnsupportedError: nobody has a recipe for that precision in that format.
     """
-    from clip_bench.graphs import onnx_file, openvino_ir, program, vacc
+    from clip_bench.graphs import onnx_file, openvino_ir, program, rknn, vacc
 
     made_by: Mapping[Format, Callable[[Graph, Precision], Artifact]] = {
         Format.TORCH_EXPORT: program.build,
         Format.ONNX: onnx_file.build,
         Format.OPENVINO_IR: openvino_ir.build,
+        Format.RKNN: rknn.build,
         Format.VACC: vacc.build,
     }
     if format not in made_by:

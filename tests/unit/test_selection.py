@@ -132,4 +132,9 @@ def test_only_models_have_twins_that_a_search_finds_too(axes):
 def test_the_family_of_precisions_is_one_word(collect, letter):
     selected = collect("tests/bench", f"-{letter}", FAMILY)
 
-    assert {test.rpartition("-")[2].rstrip("]") for test in selected} == {"int8_dynamic", "int8_qdq", "int8_nncf"}
+    assert {test.rpartition("-")[2].rstrip("]") for test in selected} == {
+        "int8_dynamic",
+        "int8_qdq",
+        "int8_nncf",
+        "int8_vendor",
+    }
