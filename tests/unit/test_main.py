@@ -48,7 +48,9 @@ def test_the_last_line_counts_the_cells(listed):
 
     ready = sum("  will run" in line for line in lines)
 
-    assert last == f"{ready} cells can run here; {len(lines)} are in this selection"
+    planned = sum("  will run with --full" not in line and "-emulated-" not in line for line in lines)
+    planned += sum("-emulated-" in line and not line.startswith("pair-") for line in lines)
+    assert last == f"{ready} cells can run here; {planned} are in this selection"
 
 
 def test_every_device_is_listed_as_found_or_with_what_it_takes(monkeypatch, cache, capsys):
