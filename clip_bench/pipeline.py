@@ -131,11 +131,13 @@ def _refuse_strange(settings: Settings, backends: Mapping[str, Backend]) -> None
 
 
 def _calibrated(settings: Settings, backend: Backend, target: Target) -> Mapping[Variant, frozenset[Precision]]:
-    """The variants that ``--calibration`` adds where ONNX Runtime quantizes."""
-    if format_of(backend, target) not in graphs.CALIBRATED:
-        return {}
-    static = targets_of(backend, settings.by_name)[target] & {Precision.INT8_QDQ, Precision.A16W8}
-    return {Variant(calibration=text): static for text in settings.calibrations}
+    """The variants that ``--calibration`` adds where a recipe takes the method."""
+    methods = graphs.CALIBRATED.get(format_of(backend, target), frozenset())
+    static = targets_of(backend, settings.by_name)[target] & {
+        *(Precision.INT8_QDQ, Precision.A16W8, Precision.INT8_NNCF)
+    }
+    given = [text for text in settings.calibrations if text.rpartition("_")[0] in methods]
+    return {Variant(calibration=text): static for text in given}
 
 
 def _heavy(case: Case) -> bool:

@@ -49,7 +49,7 @@ OPTIONS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("--calibration", {
         "action": "append", "default": [], "metavar": "METHOD_N",
         "help": "add cells calibrated by METHOD (minmax, percentile or entropy) on N rows, such as percentile_200, "
-                "wherever ONNX Runtime quantizes; may be repeated",
+                "wherever ONNX Runtime or NNCF (no entropy) quantizes; may be repeated",
     }),
     ("--option", {
         "action": "append", "default": [], "metavar": "NAME.KEY=VALUE",

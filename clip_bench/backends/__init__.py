@@ -25,8 +25,8 @@ NARROW = frozenset({"f16", "bf16", "float16", "bfloat16"})  # floats that are no
 class Options:
     """How to load an artifact: the precision to execute in, threads (intra-op), and the case's variant.
 
-    ``settings`` are the user's ``--option NAME.KEY=VALUE`` whose NAME is the target's provider, or its backend where
-    it has none. ``store`` takes what a runtime compiles, as an artifact derived from the one that is loaded.
+    ``settings`` are the user's ``--option NAME.KEY=VALUE`` whose NAME is the target's backend or its provider.
+    ``store`` takes what a runtime compiles, as an artifact derived from the one that is loaded.
     """
 
     precision: Precision
@@ -155,8 +155,8 @@ def options_of(backend: Backend) -> Mapping[str, Mapping[str, str]]:
 
 
 def setting_of(target: Target, settings: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
-    """The user's options for *target*: those of its provider, or of its backend where it has none."""
-    return settings.get(target.provider or target.backend, {})
+    """The user's options for *target*: those of its backend, and those of its provider, which win."""
+    return {**settings.get(target.backend, {}), **settings.get(target.provider, {})}
 
 
 def variants_of(backend: Backend, target: Target) -> Mapping[Variant, frozenset[Precision]]:

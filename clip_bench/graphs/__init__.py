@@ -13,7 +13,11 @@ from clip_bench.models.weights import Source
 from clip_bench.specs import Format, Precision, Tower, Variant
 from clip_bench.store import Artifact, Store
 
-CALIBRATED = frozenset({Format.ONNX})  # where a recipe takes a Variant's calibration
+# Where a recipe takes a Variant's calibration, and by which methods.
+CALIBRATED: Mapping[Format, frozenset[str]] = {
+    **dict.fromkeys((Format.ONNX,), frozenset({"minmax", "percentile", "entropy"})),
+    Format.OPENVINO_IR: frozenset({"minmax", "percentile"}),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

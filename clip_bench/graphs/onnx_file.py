@@ -53,8 +53,8 @@ STATIC: Mapping[Precision, Qdq] = {Precision.INT8_QDQ: INT8_QDQ, Precision.A16W8
 
 
 def build(graph: Graph, precision: Precision) -> Artifact:
-    """The ONNX file of *graph* at *precision*."""
-    if precision is Precision.FP32:
+    """The ONNX file of *graph* at *precision*: fp32, bf16 and fp16 share one (the last two are how it is executed)."""
+    if precision in {Precision.FP32, Precision.BF16, Precision.FP16}:
         return _exported(graph)
     if precision is Precision.INT8_DYNAMIC:
         return _derived(graph, {"step": precision, "weights": "QInt8", "per_channel": True}, _dynamic)

@@ -131,12 +131,16 @@ def test_only_a_whole_float_cell_may_not_run_in_narrower_floats(narrow):
     assert where.fault(Precision.FP16) == where.fault(Precision.INT8_QDQ) == ""
 
 
-def test_the_options_of_a_target_are_those_of_its_provider_or_else_of_its_backend():
-    given = {"acme": {"a": "1"}, "swift": {"b": "2"}}
+def test_the_options_of_a_target_are_those_of_its_backend_and_of_its_provider_which_win():
+    given = {"acme": {"a": "1", "c": "3"}, "swift": {"b": "2", "c": "4"}, "slow": {"d": "5"}}
 
-    assert backends.setting_of(TARGET, given) == {"a": "1"}
-    assert backends.setting_of(Target(backend="acme", provider="swift", device=Device.NPU), given) == {"b": "2"}
-    assert backends.setting_of(Target(backend="other", device=Device.NPU), given) == {}
+    assert backends.setting_of(TARGET, given) == {"a": "1", "c": "3"}
+    assert backends.setting_of(Target(backend="acme", provider="swift", device=Device.NPU), given) == {
+        "a": "1",
+        "b": "2",
+        "c": "4",
+    }
+    assert backends.setting_of(TARGET, {}) == {}
 
 
 def test_targets_that_the_user_names_join_those_that_there_always_are():

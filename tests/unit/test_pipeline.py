@@ -252,3 +252,6 @@ def test_rows_to_calibrate_on_make_a_cell_more_of_each_static_precision(small):
         for text in ("percentile_12", "entropy_300")
     }
     assert not [word for word in set(more) - set(plain) if "torch" in word]
+    assert [word for word in more if word not in plain and word.startswith("image-shapes_tiny-openvino-cpu")] == [
+        "image-shapes_tiny-openvino-cpu-int8_nncf-percentile_12"
+    ]

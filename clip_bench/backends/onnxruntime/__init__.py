@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_bench.backends import Arrays, Found, Options, Placement, setting_of
+from clip_bench.backends.onnxruntime import ovep
 from clip_bench.backends.onnxruntime.provider import PACKAGE, Provider
 from clip_bench.errors import UnavailableError, UnsupportedError
 from clip_bench.specs import Device, Precision, Target
@@ -39,6 +40,7 @@ PROVIDERS: Mapping[Target, Provider] = {
         needs=PACKAGE,
         in_session=True,
     ),
+    **ovep.PROVIDERS,
 }
 TARGETS = {target: provider.precisions for target, provider in PROVIDERS.items()}
 VARIANTS = {target: provider.variants for target, provider in PROVIDERS.items()}

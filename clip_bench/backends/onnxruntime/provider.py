@@ -125,6 +125,8 @@ def _told(device: onnxruntime.OrtEpDevice) -> str:
     import onnxruntime
 
     hardware, versions = device.device.metadata, device.ep_metadata
-    what = hardware.get("Description") or f"{device.device.vendor or device.ep_vendor} {device.device.type.name}"
-    version = versions.get("version", "")
-    return f"{what}, {device.ep_name} {version}".rstrip() + f", ONNX Runtime {onnxruntime.__version__}"
+    plain = f"{device.device.vendor or device.ep_vendor} {device.device.type.name}"
+    what = hardware.get("Description") or versions.get("FULL_DEVICE_NAME") or plain
+    drivers = [f"driver {value}" for key, value in versions.items() if key.endswith("DRIVER_VERSION")]
+    told = [what, *drivers, f"{device.ep_name} {versions.get('version', '')}".rstrip()]
+    return ", ".join([*told, f"ONNX Runtime {onnxruntime.__version__}"])

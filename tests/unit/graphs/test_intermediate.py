@@ -1,15 +1,16 @@
 """IR files hold the weights at the types that their recipe names."""
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import openvino
 import pytest
 
 from clip_bench import graphs
+from clip_bench.errors import UnsupportedError
 from clip_bench.graphs import openvino_ir
 from clip_bench.models import towers
-from clip_bench.specs import Format, Precision, Tower
+from clip_bench.specs import Format, Precision, Tower, Variant
 
 TOWERS = [
     pytest.param(Tower.IMAGE, id="vision"),
@@ -77,3 +78,22 @@ def test_the_recipe_of_a_quantized_file_has_its_settings_and_the_hash_of_its_row
     assert artifact.recipe["calibration_sha256"] == shapes.calibration.sha256
     assert artifact.recipe.items() >= asdict(openvino_ir.INT8_NNCF).items()
     assert {"nncf", "openvino", "parent"} <= set(artifact.recipe)
+
+
+@pytest.mark.parametrize("method", ["minmax", "percentile"], ids=["widest", "tails"])
+def test_a_variant_names_the_rows_and_how_their_ranges_are_found(shapes, method):
+    graph = replace(shapes.graph(Tower.IMAGE), variant=Variant(calibration=f"{method}_12"))
+    own = build(shapes.graph(Tower.IMAGE), Precision.INT8_NNCF)
+
+    artifact = build(graph, Precision.INT8_NNCF)
+
+    assert (artifact.recipe["ranges"], artifact.recipe["samples"]) == (method, 12)
+    assert (own.recipe["ranges"], own.recipe["samples"]) == ("minmax", openvino_ir.INT8_NNCF.samples)
+    assert artifact.sha256 != own.sha256
+
+
+def test_a_way_to_find_ranges_that_the_tool_lacks_is_refused(shapes):
+    graph = replace(shapes.graph(Tower.IMAGE), variant=Variant(calibration="entropy_12"))
+
+    with pytest.raises(UnsupportedError, match="NNCF finds no ranges by entropy: minmax or percentile"):
+        build(graph, Precision.INT8_NNCF)

@@ -1,0 +1,89 @@
+"""A compiled model with one inference request, and what OpenVINO tells of where and how it executes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_bench.backends import Arrays, Placement
+
+if TYPE_CHECKING:
+    import openvino
+
+IDLE = {"Const", "Input", "Output"}  # in the runtime model, but nothing to execute
+FLOATS = {"f32", "f16", "bf16"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenVinoSession:
+    """A compiled model with one inference request.
+
+    ``choice`` is what the user let OpenVINO choose among, ``planned`` HETERO's own plan: nodes of the graph per
+    device. ``served`` collects where the work was whenever :meth:`placement` was asked.
+    """
+
+    compiled: openvino.CompiledModel
+    request: openvino.InferRequest
+    asked: str
+    notes: tuple[str, ...]
+    told: Mapping[str, str]
+    choice: str = ""
+    planned: Mapping[str, int] = field(default_factory=dict)
+    served: list[str] = field(default_factory=list)
+
+    def run(self, feeds: Arrays) -> Mapping[str, NDArray[np.generic]]:
+        """Run once; the outputs are copied out of the request, inside the call."""
+        results = self.request.infer(dict(feeds), share_inputs=True)
+        return {port.get_any_name(): array for port, array in results.items()}
+
+    def placement(self) -> Placement:
+        """Nodes that execute, per device and type: from ``EXECUTION_DEVICES`` and the plugin's runtime model.
+
+        HETERO tells devices and nodes apart, so that the nodes per device are those of its plan, if these are its
+        devices; the runtime model of the NPU holds no nodes, so that all of it counts as one.
+        """
+        told = self.compiled.get_property("EXECUTION_DEVICES")
+        names = [name.partition(".")[0] for name in ([told] if isinstance(told, str) else told)]
+        where = "+".join(names) or "unknown"
+        if where not in self.served:
+            self.served.append(where)
+        types, halved = types_of(self.compiled.get_runtime_model())
+        notes = [*self.notes]
+        if halved:
+            notes.append(f"{halved} nodes take weights in half the bits, and execute in float32")
+        if self.choice or len(self.served) > 1:
+            notes.insert(0, f"{self.choice or self.asked} was served by {', then by '.join(self.served)}")
+        as_planned = set(self.planned) == set(names)
+        return Placement(
+            nodes=self.planned if as_planned else {where: types.total() or 1},
+            dtypes=types,
+            asked=self.asked,
+            share=1.0 if self.choice else 0.0,
+            note="; ".join(notes),
+            options=self.told,
+        )
+
+    def close(self) -> None:
+        """Nothing to do: the request is freed with its last reference."""
+
+
+def types_of(runtime: openvino.Model) -> tuple[Counter[str], int]:
+    """How many nodes execute in each type, and how many of them take float16 weights but execute in float32.
+
+    A plugin tells of a product the narrower of its two inputs' types (``getRuntimePrecision`` of the CPU plugin's
+    nodes), although its kernel converts float16 weights first: the kernel's name ends in the type it executes in.
+    """
+    types, halved = Counter[str](), 0
+    for info in (node.get_rt_info() for node in runtime.get_ops()):
+        if "layerType" not in info or info["layerType"].astype(str) in IDLE:
+            continue
+        told = info["runtimePrecision"].astype(str)
+        kernel = info["primitiveType"].astype(str).rpartition("_")[2] if "primitiveType" in info else ""
+        types[kernel if {told, kernel} <= FLOATS else told] += 1
+        halved += (told, kernel) == ("f16", "f32")
+    return types, halved
