@@ -1,4 +1,4 @@
-"""The clip-bench command: list what can run here, and make the tables."""
+"""The clip-bench command: list what can run here, compile for what is not, and make the tables."""
 
 from __future__ import annotations
 
@@ -40,6 +40,23 @@ def _parser() -> argparse.ArgumentParser:
     for flag, attributes in OPTIONS:
         listing.add_argument(flag, **attributes)
     listing.set_defaults(run=_list)
+    compiling = commands.add_parser("compile", help="compile for chips that are not here, and check on their emulator")
+    for flag, attributes in OPTIONS:
+        compiling.add_argument(flag, **attributes)
+    compiling.add_argument(
+        "--soc",
+        action="append",
+        required=True,
+        metavar="CHIP",
+        help="a Qualcomm chip, such as SC8380XP; may be repeated",
+    )
+    compiling.add_argument(
+        "--precision", action="append", choices=("fp16", "int8_qdq", "a16w8"), help="may be repeated (default: a16w8)"
+    )
+    compiling.add_argument(
+        "-o", "--out", type=Path, default=Path("compiled"), help="folder to write (default: compiled)"
+    )
+    compiling.set_defaults(run=_compile)
     report = commands.add_parser("report", help="make the tables from the JSON files of runs, without any runtime")
     report.add_argument(
         "runs", nargs="*", type=Path, metavar="JSON", help="run files, or folders of them (default: reports)"
@@ -80,6 +97,17 @@ def _tell_devices(found: Mapping[str, Backend], given: Mapping[str, Mapping[str,
         for name, keys in backends.options_of(backend).items():
             for key, meaning in keys.items():
                 sys.stdout.write(f"option {name}.{key}  {meaning}\n")
+
+
+def _compile(options: argparse.Namespace) -> int:
+    from clip_bench import offline, settings
+
+    chosen, failed = settings.checked(vars(options)), False
+    for made in offline.for_chips(chosen, options.soc, options.precision or ["a16w8"], options.out):
+        sys.stdout.write(f"{made}\n")
+        sys.stdout.flush()
+        failed = failed or bool(made.failures)
+    return int(failed)
 
 
 def _report(options: argparse.Namespace) -> int:

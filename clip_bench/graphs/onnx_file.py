@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from clip_bench.graphs import Calibration, Graph, no_recipe, program, rewrites
 from clip_bench.models import towers
-from clip_bench.specs import Format, Precision
+from clip_bench.specs import Format, Precision, Variant
 from clip_bench.store import Artifact
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
+    from onnxruntime.quantization import CalibrationDataReader
 
 Row = dict[str, NDArray[np.generic]]
 
@@ -31,6 +32,7 @@ class Qdq:
     """One static recipe: ``ops`` empty means every operator; types are ONNX Runtime's QuantType names.
 
     ``attention`` tells whether products of two activations are quantized too, or only those with a weight.
+    ``method`` is how ranges are found in the calibration rows: ONNX Runtime's CalibrationMethod name.
     """
 
     activations: str
@@ -39,6 +41,7 @@ class Qdq:
     ops: tuple[str, ...]
     attention: bool
     samples: int
+    method: str = "MinMax"
     mask: float = MASK
 
 
@@ -50,6 +53,7 @@ INT8_QDQ = Qdq(
 # The Olive CLIP recipe for NPUs: every operator, 16-bit activations, unsigned 8-bit weights per tensor.
 A16W8 = Qdq(activations="QUInt16", weights="QUInt8", per_channel=False, ops=(), attention=True, samples=32)
 STATIC: Mapping[Precision, Qdq] = {Precision.INT8_QDQ: INT8_QDQ, Precision.A16W8: A16W8}
+METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}  # a Variant's words
 
 
 def build(graph: Graph, precision: Precision) -> Artifact:
@@ -57,7 +61,7 @@ def build(graph: Graph, precision: Precision) -> Artifact:
     if precision in {Precision.FP32, Precision.BF16, Precision.FP16}:
         return _exported(graph)
     if precision is Precision.INT8_DYNAMIC:
-        return _derived(graph, {"step": precision, "weights": "QInt8", "per_channel": True}, _dynamic)
+        return derived(graph, {"step": precision, "weights": "QInt8", "per_channel": True}, _dynamic)
     if precision in STATIC:
         return _static(graph, precision)
     raise no_recipe(precision, Format.ONNX)
@@ -90,7 +94,7 @@ def _export(graph: Graph, parent: Artifact, path: Path) -> None:
     )
 
 
-def _derived(graph: Graph, details: Mapping[str, object], make: Callable[[Path, Path], None]) -> Artifact:
+def derived(graph: Graph, details: Mapping[str, object], make: Callable[[Path, Path], None]) -> Artifact:
     """The artifact that *make* derives from the FP32 file; *details* and the tool's version are its recipe."""
     parent = _exported(graph)
     recipe = {**details, "parent": parent.key, "onnxruntime": version("onnxruntime")}
@@ -105,14 +109,23 @@ def _dynamic(source: Path, path: Path) -> None:
 
 
 def _static(graph: Graph, precision: Precision) -> Artifact:
-    recipe = STATIC[precision]
+    method, samples = calibrated(graph.variant, STATIC[precision].method, STATIC[precision].samples)
+    recipe = replace(STATIC[precision], method=method, samples=samples)
     calibration = graph.calibration()
     details = {"step": precision, **asdict(recipe), "calibration_sha256": calibration.sha256}
 
     def make(source: Path, path: Path) -> None:
         _quantize(source, path, recipe, rows(graph, calibration, recipe.samples))
 
-    return _derived(graph, details, make)
+    return derived(graph, details, make)
+
+
+def calibrated(variant: Variant, method: str, samples: int) -> tuple[str, int]:
+    """The method and number of rows that *variant* asks for, such as ``percentile_200``, else those given."""
+    if not variant.calibration:
+        return method, samples
+    word, _, number = variant.calibration.partition("_")
+    return METHODS[word], int(number)
 
 
 def rows(graph: Graph, calibration: Calibration, samples: int) -> list[Row]:
@@ -134,8 +147,9 @@ def _examples(graph: Graph) -> dict[str, NDArray[np.generic]]:
     return {name: x.numpy() for name, x in zip(towers.INPUTS[graph.tower], inputs, strict=True)}
 
 
-def _quantize(source: Path, path: Path, recipe: Qdq, rows: list[Row]) -> None:
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, get_qdq_config, quantize
+def reader(rows: list[Row]) -> CalibrationDataReader:
+    """*rows* as ONNX Runtime's quantizers take them."""
+    from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # the library ships no types
         def __init__(self) -> None:
@@ -144,10 +158,18 @@ def _quantize(source: Path, path: Path, recipe: Qdq, rows: list[Row]) -> None:
         def get_next(self) -> Row | None:
             return next(self.rows, None)
 
+    return Reader()
+
+
+def _quantize(source: Path, path: Path, recipe: Qdq, rows: list[Row]) -> None:
+    from onnxruntime.quantization import CalibrationMethod, QuantType, get_qdq_config, quantize
+
     prepared = rewrites.finite_mask(source, recipe.mask)
     config = get_qdq_config(
         prepared,
-        Reader(),
+        reader(rows),
+        calibrate_method=CalibrationMethod[recipe.method],
+        calibrate_args={"symmetric": False},  # else percentiles make ranges symmetric, whatever the types
         activation_type=QuantType[recipe.activations],
         weight_type=QuantType[recipe.weights],
         per_channel=recipe.per_channel,

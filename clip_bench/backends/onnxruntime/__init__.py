@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_bench.backends import Arrays, Found, Options, Placement, setting_of
-from clip_bench.backends.onnxruntime import ovep
+from clip_bench.backends.onnxruntime import ovep, qnn
 from clip_bench.backends.onnxruntime.provider import PACKAGE, Provider
 from clip_bench.errors import UnavailableError, UnsupportedError
 from clip_bench.specs import Device, Precision, Target
@@ -41,6 +41,7 @@ PROVIDERS: Mapping[Target, Provider] = {
         in_session=True,
     ),
     **ovep.PROVIDERS,
+    **qnn.PROVIDERS,
 }
 TARGETS = {target: provider.precisions for target, provider in PROVIDERS.items()}
 VARIANTS = {target: provider.variants for target, provider in PROVIDERS.items()}
@@ -154,8 +155,16 @@ class OnnxRuntimeSession:
 
 
 def _kernels(profile: Path) -> Counter[str]:
-    """How many kernels ran, by the type of their first input, in a profile of ONNX Runtime."""
+    """How many kernels ran, by the type of their first input, in a profile of ONNX Runtime.
+
+    What a provider compiled is one kernel that bears the provider's name; its inputs are those of the graph, and say
+    nothing of the types inside.
+    """
     events = json.loads(profile.read_text(encoding="utf-8"))
     ran = [event["args"] for event in events if event["name"].endswith("_kernel_time")]
-    inputs = [args["input_type_shape"][0] for args in ran if args.get("input_type_shape")]
+    inputs = [
+        args["input_type_shape"][0]
+        for args in ran
+        if args.get("input_type_shape") and not args["op_name"].startswith(args["provider"])
+    ]
     return Counter(name for shape in inputs for name in shape)
