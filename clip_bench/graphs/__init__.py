@@ -13,7 +13,7 @@ from clip_bench.models.weights import Source
 from clip_bench.specs import Format, Precision, Tower, Variant
 from clip_bench.store import Artifact, Store
 
-CALIBRATED = frozenset({Format.ONNX})  # where a recipe takes a Variant's calibration
+CALIBRATED = frozenset({Format.ONNX, Format.ONNX_VITISAI})  # where a recipe takes a Variant's calibration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +50,12 @@ def build(graph: Graph, precision: Precision, format: Format) -> Artifact:  # no
     Raises:
         UnsupportedError: nobody has a recipe for that precision in that format.
     """
-    from clip_bench.graphs import onnx_file, openvino_ir, program
+    from clip_bench.graphs import onnx_file, openvino_ir, program, vitisai
 
     made_by: Mapping[Format, Callable[[Graph, Precision], Artifact]] = {
         Format.TORCH_EXPORT: program.build,
         Format.ONNX: onnx_file.build,
+        Format.ONNX_VITISAI: vitisai.build,
         Format.OPENVINO_IR: openvino_ir.build,
     }
     if format not in made_by:

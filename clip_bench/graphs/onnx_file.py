@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from clip_bench.errors import UnsupportedError
 from clip_bench.graphs import Calibration, Graph, no_recipe, program, rewrites
 from clip_bench.models import towers
-from clip_bench.specs import Format, Precision
+from clip_bench.specs import Format, Precision, Variant
 from clip_bench.store import Artifact
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
+    from onnxruntime.quantization import CalibrationDataReader
 
 Row = dict[str, NDArray[np.generic]]
 
@@ -31,6 +33,7 @@ class Qdq:
     """One static recipe: ``ops`` empty means every operator; types are ONNX Runtime's QuantType names.
 
     ``attention`` tells whether products of two activations are quantized too, or only those with a weight.
+    ``method`` is how ranges are found in the calibration rows: ONNX Runtime's CalibrationMethod name.
     """
 
     activations: str
@@ -39,6 +42,7 @@ class Qdq:
     ops: tuple[str, ...]
     attention: bool
     samples: int
+    method: str = "MinMax"
     mask: float = MASK
 
 
@@ -50,39 +54,41 @@ INT8_QDQ = Qdq(
 # The Olive CLIP recipe for NPUs: every operator, 16-bit activations, unsigned 8-bit weights per tensor.
 A16W8 = Qdq(activations="QUInt16", weights="QUInt8", per_channel=False, ops=(), attention=True, samples=32)
 STATIC: Mapping[Precision, Qdq] = {Precision.INT8_QDQ: INT8_QDQ, Precision.A16W8: A16W8}
+PART = 32  # rows of which a histogram's activations are held at once
+METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}  # a Variant's words
 
 
 def build(graph: Graph, precision: Precision) -> Artifact:
     """The ONNX file of *graph* at *precision*."""
     if precision is Precision.FP32:
-        return _exported(graph)
+        return _exported(graph, OPSET)
     if precision is Precision.INT8_DYNAMIC:
-        return _derived(graph, {"step": precision, "weights": "QInt8", "per_channel": True}, _dynamic)
+        return derived(graph, {"step": precision, "weights": "QInt8", "per_channel": True}, _dynamic)
     if precision in STATIC:
         return _static(graph, precision)
     raise no_recipe(precision, Format.ONNX)
 
 
-def _exported(graph: Graph) -> Artifact:
+def _exported(graph: Graph, opset: int) -> Artifact:
     parent = program.build(graph, Precision.FP32)
     recipe = {
         "step": "onnx",
         "parent": parent.key,
-        "opset": OPSET,
+        "opset": opset,
         "torch": version("torch"),
         "onnxscript": version("onnxscript"),
     }
-    return graph.store.get(recipe, lambda folder: _export(graph, parent, folder / NAME), parent)
+    return graph.store.get(recipe, lambda folder: _export(graph, parent, opset, folder / NAME), parent)
 
 
-def _export(graph: Graph, parent: Artifact, path: Path) -> None:
+def _export(graph: Graph, parent: Artifact, opset: int, path: Path) -> None:
     import torch
 
     torch.onnx.export(
         torch.export.load(parent.file(program.NAME)),
         f=path,
         dynamo=True,
-        opset_version=OPSET,
+        opset_version=opset,
         input_names=list(towers.INPUTS[graph.tower]),
         output_names=list(towers.OUTPUTS[graph.tower]),
         external_data=parent.size_bytes > 2**30,  # protobuf cannot hold 2 GiB
@@ -90,9 +96,11 @@ def _export(graph: Graph, parent: Artifact, path: Path) -> None:
     )
 
 
-def _derived(graph: Graph, details: Mapping[str, object], make: Callable[[Path, Path], None]) -> Artifact:
+def derived(
+    graph: Graph, details: Mapping[str, object], make: Callable[[Path, Path], None], opset: int = OPSET
+) -> Artifact:
     """The artifact that *make* derives from the FP32 file; *details* and the tool's version are its recipe."""
-    parent = _exported(graph)
+    parent = _exported(graph, opset)
     recipe = {**details, "parent": parent.key, "onnxruntime": version("onnxruntime")}
     return graph.store.get(recipe, lambda folder: make(parent.file(NAME), folder / NAME), parent)
 
@@ -105,24 +113,38 @@ def _dynamic(source: Path, path: Path) -> None:
 
 
 def _static(graph: Graph, precision: Precision) -> Artifact:
-    recipe = STATIC[precision]
+    recipe = calibrated(STATIC[precision], graph.variant)
     calibration = graph.calibration()
     details = {"step": precision, **asdict(recipe), "calibration_sha256": calibration.sha256}
 
     def make(source: Path, path: Path) -> None:
         _quantize(source, path, recipe, rows(graph, calibration, recipe.samples))
 
-    return _derived(graph, details, make)
+    return derived(graph, details, make)
+
+
+def calibrated(recipe: Qdq, variant: Variant) -> Qdq:
+    """*recipe* with the method and the number of rows that *variant* asks for, if it does: ``percentile_200``."""
+    if not variant.calibration:
+        return recipe
+    word, _, number = variant.calibration.partition("_")
+    return replace(recipe, method=METHODS[word], samples=int(number))
 
 
 def rows(graph: Graph, calibration: Calibration, samples: int) -> list[Row]:
     """*samples* calls' worth of calibration inputs, at the graph's own batch, spread over what there is.
 
     A pair gets a picture with its own text and the texts that follow, so that its logits see a right answer.
+
+    Raises:
+        UnsupportedError: the graph's variant asks for more rows than there are.
     """
     arrays: Row = {"image": calibration.image, "tokens": calibration.tokens}
     sizes = {name: len(x) for name, x in _examples(graph).items()}
     kinds = min(len(arrays[name]) for name in sizes)
+    if graph.variant.calibration and samples > kinds:
+        msg = f"{graph.variant.calibration} asks for more rows than the {kinds} that are never evaluated on"
+        raise UnsupportedError(msg)
     starts = [i * kinds // samples for i in range(samples)]
     return [
         {name: np.take(arrays[name], range(i, i + n), axis=0, mode="wrap") for name, n in sizes.items()} for i in starts
@@ -134,27 +156,56 @@ def _examples(graph: Graph) -> dict[str, NDArray[np.generic]]:
     return {name: x.numpy() for name, x in zip(towers.INPUTS[graph.tower], inputs, strict=True)}
 
 
-def _quantize(source: Path, path: Path, recipe: Qdq, rows: list[Row]) -> None:
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, get_qdq_config, quantize
+def reader(rows: list[Row]) -> CalibrationDataReader:
+    """*rows* as ONNX Runtime's quantizers take them, all or a range at a time."""
+    from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # the library ships no types
         def __init__(self) -> None:
-            self.rows = iter(rows)
+            self.set_range(0, len(rows))
+
+        def __len__(self) -> int:
+            return len(rows)
+
+        def set_range(self, start_index: int, end_index: int) -> None:
+            self.rows = iter(rows[start_index:end_index])
 
         def get_next(self) -> Row | None:
             return next(self.rows, None)
 
-    prepared = rewrites.finite_mask(source, recipe.mask)
-    config = get_qdq_config(
-        prepared,
-        Reader(),
-        activation_type=QuantType[recipe.activations],
-        weight_type=QuantType[recipe.weights],
+    return Reader()
+
+
+def _quantize(source: Path, path: Path, recipe: Qdq, rows: list[Row]) -> None:
+    quantize(rewrites.finite_mask(source, recipe.mask), path, recipe, rows)
+
+
+def quantize(model: ModelProto | Path, path: Path, recipe: Qdq, rows: list[Row]) -> None:
+    """Write *model*, whose mask is finite, to *path* as *recipe* quantizes it after *rows*."""
+    from onnxruntime import quantization
+
+    config = quantization.get_qdq_config(
+        model,
+        reader(rows),
+        calibrate_method=quantization.CalibrationMethod[recipe.method],
+        calibrate_args={"symmetric": False},  # else percentiles make ranges symmetric, whatever the types
+        activation_type=quantization.QuantType[recipe.activations],
+        weight_type=quantization.QuantType[recipe.weights],
         per_channel=recipe.per_channel,
         op_types_to_quantize=list(recipe.ops) or None,
         nodes_to_exclude=None if recipe.attention else _without_weight,
+        extra_options=strided(recipe.method, len(rows)),
     )
-    quantize(prepared, path, config)
+    quantization.quantize(model, path, config)
+
+
+def strided(method: str, rows: int) -> dict[str, int]:
+    """The quantizers' option to read *rows* in equal parts, for a *method* that keeps every activation of a part.
+
+    A histogram's do: 300 rows of a ViT-B/32's image tower would take 10 GB and more. A part divides the rows evenly.
+    """
+    part = max(size for size in range(1, PART + 1) if rows % size == 0)
+    return {} if method == "MinMax" else {"CalibStridedMinMax": part}
 
 
 def _without_weight(model: ModelProto, node: NodeProto) -> bool:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_bench.backends import Arrays, Found, Options, Placement, setting_of
+from clip_bench.backends.onnxruntime import vitisai
 from clip_bench.backends.onnxruntime.provider import PACKAGE, Provider
 from clip_bench.errors import UnavailableError, UnsupportedError
 from clip_bench.specs import Device, Precision, Target
@@ -39,6 +40,7 @@ PROVIDERS: Mapping[Target, Provider] = {
         needs=PACKAGE,
         in_session=True,
     ),
+    **vitisai.PROVIDERS,
 }
 TARGETS = {target: provider.precisions for target, provider in PROVIDERS.items()}
 VARIANTS = {target: provider.variants for target, provider in PROVIDERS.items()}
@@ -63,7 +65,7 @@ def load(artifact: Artifact, target: Target, options: Options) -> OnnxRuntimeSes
         raise UnavailableError(reason)
     import onnxruntime
 
-    settings, told = onnxruntime.SessionOptions(), provider.options(options)
+    settings, told = onnxruntime.SessionOptions(), provider.told(artifact, options)
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
