@@ -16,7 +16,14 @@ ISA = (
 )
 PACKAGES = (
     *("torch", "torchvision", "torchao", "open_clip_torch", "onnx", "onnxscript", "openvino", "nncf"),
-    *("onnxruntime", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-openvino", "onnxruntime-directml"),
+    *(
+        "onnxruntime",
+        "onnxruntime-gpu",
+        "onnxruntime-qnn",
+        "onnxruntime-openvino",
+        "onnxruntime-directml",
+        "onnxruntime-vitisai",
+    ),
     *("numpy", "pillow", "pytest", "pytest-benchmark"),
 )
 # How py-cpuinfo spells a flag where it decodes CPUID itself (Windows): cpuinfo.py, CPUID.get_flags.

@@ -1,4 +1,4 @@
-"""Reports as markdown pages: one per machine, and one over all of them."""
+"""Reports as markdown pages: one per machine, one over all of them, and one on calibration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clip_bench.errors import UsageError
 from clip_bench.record import Outcome, Run
-from clip_bench.report import platforms
+from clip_bench.report import calibration, platforms
 from clip_bench.report.figures import clean, markdown
 from clip_bench.report.rows import collect, frame
 from clip_bench.report.tables import full, hardware, holes
@@ -20,7 +20,8 @@ NOTE = "<!-- Made from the run files by clip_bench.report; edits are lost. -->\n
 def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     """Write ``<out_dir>/<machine>/README.md`` for each machine in the runs, and ``<out_dir>/README.md`` over them.
 
-    A page shows its machine's newest run. The same runs always make the same bytes. Returns the pages.
+    A page shows its machine's newest run. Runs with calibrated cells make ``<out_dir>/calibration.md``, too; one of
+    these alone is a study, which is on no other page. The same runs always make the same bytes. Returns the pages.
 
     Raises:
         UsageError: a path is no run, there is none, or a machine's name cannot name a folder.
@@ -31,9 +32,13 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     if not machines:
         msg = "no clip-bench run among the given files; make one with pytest --benchmark-only --reports reports"
         raise UsageError(msg)
-    names = sorted(machines)
-    pages = {out_dir / name / "README.md": machine_page(machines[name]) for name in names}
-    pages[out_dir / "README.md"] = overview([machines[name][0] for name in names])
+    whole = {name: [run for run in machines[name] if not calibration.study(run)] for name in sorted(machines)}
+    whole = {name: runs for name, runs in whole.items() if runs}
+    pages = {out_dir / name / "README.md": machine_page(runs) for name, runs in whole.items()}
+    studied = calibration_page([run for name in sorted(machines) for run in machines[name]])
+    pages[out_dir / "README.md"] = overview([runs[0] for runs in whole.values()], studied=bool(studied))
+    if studied:
+        pages[out_dir / "calibration.md"] = studied
     for path, text in pages.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
@@ -62,17 +67,33 @@ def machine_page(runs: Sequence[Run]) -> str:
     return _page(parts)
 
 
-def overview(newest: Sequence[Run]) -> str:
-    """The page over all machines, from the newest run of each."""
+def overview(newest: Sequence[Run], *, studied: bool = False) -> str:
+    """The page over all machines, from the newest run of each; *studied* tells whether there is one on calibration."""
     heads = ("Machine", "Chip", "RAM", "Newest run", "Cells")
     lines = []
     for run in newest:
         name, told = platforms.machine_name(run.machine), platforms.facts(run.machine)
         lines.append([f"[{name}]({name}/README.md)", clean(told["CPU"]), told["RAM"], _day(run), _tally(run)])
     parts = ["# Reports", markdown(heads, lines, left=len(heads))]
+    parts += ["What the calibration of quantized graphs changes: [calibration.md](calibration.md)."] if studied else []
     for run in newest:
         name = platforms.machine_name(run.machine)
         parts += [f"## [{name}]({name}/README.md)", hardware(frame([run]))]
+    return _page(parts)
+
+
+def calibration_page(runs: Sequence[Run]) -> str:
+    """The page on calibration: of each machine the first of *runs* with calibrated cells; empty where none has any."""
+    chosen: dict[str, tuple[Run, str]] = {}
+    for run in runs:
+        name = platforms.machine_name(run.machine)
+        if name not in chosen and (told := calibration.tables(run)):
+            chosen[name] = (run, told)
+    if not chosen:
+        return ""
+    parts = ["# Calibration", calibration.legend()]
+    for name, (run, told) in chosen.items():
+        parts += [f"## {name}", f"From [{run.name}.json]({name}/{run.name}.json), measured {_day(run)}.", told]
     return _page(parts)
 
 
