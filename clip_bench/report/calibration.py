@@ -19,7 +19,7 @@ METHODS = {
 }
 FIGURES = ("Mean similarity", "Worst sample", "Top-1 (%)", "R@1 text→image (%)", "R@1 image→text (%)")
 REFERENCE = {"top-1": "top1", "R@1 text→image": "t2i_r1", "R@1 image→text": "i2t_r1"}
-CELL = ("model", "tower", "target", "precision")
+CELL = ("model", "tower", "target", "precision", "data")
 
 
 def study(run: Run) -> bool:
@@ -27,11 +27,19 @@ def study(run: Run) -> bool:
     return bool(run.entries) and all(WORD.search(entry.record.variant) for entry in run.entries)
 
 
-def tables(run: Run) -> str:
-    """One table for each model, tower, target and precision with calibrated cells; empty where there are none."""
-    rows = [row for row in frame([run]).to_dict("records") if WORD.search(row["variant"])]
+def concerned(run: Run) -> bool:
+    """Whether *run* has a cell that is calibrated as ``--calibration`` said."""
+    return any(WORD.search(entry.record.variant) for entry in run.entries)
+
+
+def tables(runs: Sequence[Run]) -> str:
+    """One table for each model, tower, target, precision and data with calibrated cells, each cell as first found."""
+    rows: dict[str, Row] = {}
+    for row in frame(runs).to_dict("records"):
+        if WORD.search(row["variant"]):
+            rows.setdefault(row["case"], row)
     parts = []
-    for _, alike in groupby(sorted(rows, key=_cell), key=_cell):
+    for _, alike in groupby(sorted(rows.values(), key=_cell), key=_cell):
         parts += _table(sorted(alike, key=_rank))
     return "\n\n".join(parts)
 

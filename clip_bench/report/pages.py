@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from clip_bench.errors import UsageError
@@ -35,7 +35,7 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     whole = {name: [run for run in machines[name] if not calibration.study(run)] for name in sorted(machines)}
     whole = {name: runs for name, runs in whole.items() if runs}
     pages = {out_dir / name / "README.md": machine_page(runs) for name, runs in whole.items()}
-    studied = calibration_page([run for name in sorted(machines) for run in machines[name]])
+    studied = calibration_page({name: machines[name] for name in sorted(machines)})
     pages[out_dir / "README.md"] = overview([runs[0] for runs in whole.values()], studied=bool(studied))
     if studied:
         pages[out_dir / "calibration.md"] = studied
@@ -82,19 +82,14 @@ def overview(newest: Sequence[Run], *, studied: bool = False) -> str:
     return _page(parts)
 
 
-def calibration_page(runs: Sequence[Run]) -> str:
-    """The page on calibration: of each machine the first of *runs* with calibrated cells; empty where none has any."""
-    chosen: dict[str, tuple[Run, str]] = {}
-    for run in runs:
-        name = platforms.machine_name(run.machine)
-        if name not in chosen and (told := calibration.tables(run)):
-            chosen[name] = (run, told)
-    if not chosen:
-        return ""
-    parts = ["# Calibration", calibration.legend()]
-    for name, (run, told) in chosen.items():
-        parts += [f"## {name}", f"From [{run.name}.json]({name}/{run.name}.json), measured {_day(run)}.", told]
-    return _page(parts)
+def calibration_page(machines: Mapping[str, Sequence[Run]]) -> str:
+    """The page on calibration: of each machine, its *runs* newest first; empty where no cell is about it."""
+    parts = []
+    for name, runs in machines.items():
+        if chosen := [run for run in runs if calibration.concerned(run)]:
+            sources = ", ".join(f"[{run.name}.json]({name}/{run.name}.json) ({_day(run)})" for run in chosen)
+            parts += [f"## {name}", f"From {sources}; the newest result of each cell.", calibration.tables(chosen)]
+    return _page(["# Calibration", calibration.legend(), *parts]) if parts else ""
 
 
 def _folder(run: Run) -> str:

@@ -17,15 +17,17 @@ CHOSEN = ("entropy_100", "minmax_100", "minmax_12", "percentile_200")
 def place(tmp_path):
     """Put a run of the golden machine into the reports folder: its cells, those that were chosen, or both."""
 
-    def put(stem, day, *, whole, chosen=CHOSEN):
+    def put(stem, day, *, whole, chosen=CHOSEN, mean=0.8):
         data = json.loads(GOLDEN.read_text(encoding="utf-8"))
         entries = record.from_json(data["outcomes"])
         (cell,) = [entry for entry in entries if entry.case == "image-shapes_tiny-onnxruntime-cpu-int8_qdq"]
+        (alike,) = cell.record.quality.similarity
+        quality = replace(cell.record.quality, similarity=(replace(alike, mean=mean),))
         cells = [
             replace(
                 cell,
                 case=f"{cell.case}-{word}",
-                record=replace(cell.record, case=f"{cell.case}-{word}", variant=word, timing=None),
+                record=replace(cell.record, case=f"{cell.case}-{word}", variant=word, quality=quality),
             )
             for word in chosen
         ]
@@ -55,7 +57,7 @@ def test_methods_stand_in_order_and_rows_by_number(place, tmp_path):
         ("percentile", 200),
         ("entropy", 100),
     ]
-    assert "From [study.json](example/study.json), measured 2025-03-01." in page
+    assert "From [study.json](example/study.json) (2025-03-01); the newest result of each cell." in page
     assert "The FP32 reference: top-1 95.5 %" in page
 
 
@@ -71,14 +73,15 @@ def test_a_study_is_on_no_page_of_a_machine(place, tmp_path):
     assert "[calibration.md](calibration.md)" in found["README.md"]
 
 
-def test_the_newest_run_with_such_cells_is_shown_and_one_of_all_kinds_is_on_both_pages(place, tmp_path):
-    place("study", "2025-02-01", whole=False)
-    place("both", "2025-03-01", whole=True, chosen=CHOSEN[:1])
+def test_the_newest_result_of_a_cell_is_shown_once_and_a_run_of_all_kinds_is_on_both_pages(place, tmp_path):
+    place("study", "2025-02-01", whole=False, mean=0.8)
+    place("both", "2025-03-01", whole=True, chosen=CHOSEN[:1], mean=0.7)
 
     found = pages(tmp_path)
 
-    assert "both.json" in found["calibration.md"]
-    assert "study.json" not in found["calibration.md"]
+    told = [line for line in found["calibration.md"].splitlines() if "gate failed" in line]
+    assert len(told) == len(CHOSEN)
+    assert [("entropy" in line, "0.7000" in line) for line in told] == [(False, False)] * 3 + [(True, True)]
     assert "int8_qdq entropy_100" in found["example/README.md"]
 
 
@@ -90,4 +93,4 @@ def test_a_run_is_a_study_if_all_its_cells_are_and_it_has_any(place):
     ]
 
     assert [calibration.study(run) for run in runs] == [True, False, False]
-    assert calibration.tables(runs[2]) == ""
+    assert [calibration.concerned(run) for run in runs] == [True, True, False]
