@@ -17,15 +17,8 @@ ISA = (
 PACKAGES = (
     *("torch", "torchvision", "torchao", "open_clip_torch", "onnx", "onnxscript", "openvino", "nncf"),
     *("onnxruntime", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-ep-openvino", "onnxruntime-directml"),
-    *(
-        "onnxruntime-vitisai",
-        "tensorrt",
-        "tensorrt-rtx",
-        "sophon",
-        "vaststreamx",
-        "rknn-toolkit2",
-        "rknn-toolkit-lite2",
-    ),
+    *("onnxruntime-vitisai", "tensorrt", "tensorrt-rtx"),
+    *("rknn-toolkit-lite2", "rknn-toolkit2", "sophon", "vaststreamx"),
     *("numpy", "pillow", "pytest", "pytest-benchmark"),
 )
 # How py-cpuinfo spells a flag where it decodes CPUID itself (Windows): cpuinfo.py, CPUID.get_flags.

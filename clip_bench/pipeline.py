@@ -48,6 +48,7 @@ from clip_bench.timing import latency, memory
 
 EMBEDDED_SAMPLES = 500  # of each kind: MLPerf's 99 % rule needs as many to tell one point
 CALIBRATION_SAMPLES = 300  # as many as the largest published recipe takes
+CALIBRATION_SCENES = 450  # a third shows one object, whose name is a prompt: that leaves as many texts as pictures
 WARM_UPS = 10
 ROTATED = 8  # samples that the timed calls take in turn
 INSIDE_CLOCK = ("host to device", "inference", "device to host")
@@ -395,7 +396,7 @@ def calibration(settings: Settings, spec: ModelSpec) -> Calibration:
     image = feeding.images(spec, chosen)
     texts = [captions[0] if captions else "" for captions in chosen.captions]
     if not any(texts):
-        texts = [captions[0] for captions in generated.calibration(CALIBRATION_SAMPLES, 1).captions]
+        texts = [captions[0] for captions in generated.calibration(CALIBRATION_SCENES, 1).captions]
     rows = feeding.tokens(spec, texts)
     fresh = [i for i, row in enumerate(rows) if texts[i] and row.tobytes() not in seen]
     tokens, first = rows[fresh], [i for i in fresh if i < len(image)]
@@ -412,7 +413,7 @@ def _samples(settings: Settings, spec: ModelSpec) -> tuple[Samples, Samples]:
         if found.problems:
             _log.warning("%s: %d left out: %s", settings.data, len(found.problems), "; ".join(found.problems))
         return folders.split(found, CALIBRATION_SAMPLES, n)
-    chosen = generated.calibration(CALIBRATION_SAMPLES, size)
+    chosen = generated.calibration(CALIBRATION_SCENES, size)
     if spec.weights.kind == "embedded" and settings.samples is None:
         return chosen, generated.evaluation(EMBEDDED_SAMPLES, EMBEDDED_SAMPLES, size)
     if not spec.trained:

@@ -15,7 +15,9 @@ from clip_bench.store import Artifact, Store
 
 # Where a recipe takes a Variant's calibration, and by which methods.
 CALIBRATED: Mapping[Format, frozenset[str]] = {
-    **dict.fromkeys((Format.ONNX, Format.ONNX_QNN), frozenset({"minmax", "percentile", "entropy"})),
+    **dict.fromkeys(
+        (Format.ONNX, Format.ONNX_QNN, Format.ONNX_VITISAI), frozenset({"minmax", "percentile", "entropy"})
+    ),
     Format.OPENVINO_IR: frozenset({"minmax", "percentile"}),
 }
 
@@ -54,12 +56,13 @@ def build(graph: Graph, precision: Precision, format: Format) -> Artifact:  # no
     Raises:
         UnsupportedError: nobody has a recipe for that precision in that format.
     """
-    from clip_bench.graphs import onnx_file, openvino_ir, program, qnn, rknn, vacc
+    from clip_bench.graphs import onnx_file, openvino_ir, program, qnn, rknn, vacc, vitisai
 
     made_by: Mapping[Format, Callable[[Graph, Precision], Artifact]] = {
         Format.TORCH_EXPORT: program.build,
         Format.ONNX: onnx_file.build,
         Format.ONNX_QNN: qnn.build,
+        Format.ONNX_VITISAI: vitisai.build,
         Format.OPENVINO_IR: openvino_ir.build,
         Format.RKNN: rknn.build,
         Format.VACC: vacc.build,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from clip_bench.errors import UnsupportedError
 from clip_bench.graphs import Calibration, Graph, no_recipe, program, rewrites
 from clip_bench.models import towers
 from clip_bench.specs import Format, Precision, Variant
@@ -53,13 +54,14 @@ INT8_QDQ = Qdq(
 # The Olive CLIP recipe for NPUs: every operator, 16-bit activations, unsigned 8-bit weights per tensor.
 A16W8 = Qdq(activations="QUInt16", weights="QUInt8", per_channel=False, ops=(), attention=True, samples=32)
 STATIC: Mapping[Precision, Qdq] = {Precision.INT8_QDQ: INT8_QDQ, Precision.A16W8: A16W8}
+PART = 32  # rows of which a histogram's activations are held at once
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}  # a Variant's words
 
 
 def build(graph: Graph, precision: Precision) -> Artifact:
     """The ONNX file of *graph* at *precision*: fp32, bf16 and fp16 share one (the last two are how it is executed)."""
     if precision in {Precision.FP32, Precision.BF16, Precision.FP16}:
-        return _exported(graph)
+        return _exported(graph, OPSET)
     if precision is Precision.INT8_DYNAMIC:
         return derived(graph, {"step": precision, "weights": "QInt8", "per_channel": True}, _dynamic)
     if precision in STATIC:
@@ -67,26 +69,26 @@ def build(graph: Graph, precision: Precision) -> Artifact:
     raise no_recipe(precision, Format.ONNX)
 
 
-def _exported(graph: Graph) -> Artifact:
+def _exported(graph: Graph, opset: int) -> Artifact:
     parent = program.build(graph, Precision.FP32)
     recipe = {
         "step": "onnx",
         "parent": parent.key,
-        "opset": OPSET,
+        "opset": opset,
         "torch": version("torch"),
         "onnxscript": version("onnxscript"),
     }
-    return graph.store.get(recipe, lambda folder: _export(graph, parent, folder / NAME), parent)
+    return graph.store.get(recipe, lambda folder: _export(graph, parent, opset, folder / NAME), parent)
 
 
-def _export(graph: Graph, parent: Artifact, path: Path) -> None:
+def _export(graph: Graph, parent: Artifact, opset: int, path: Path) -> None:
     import torch
 
     torch.onnx.export(
         torch.export.load(parent.file(program.NAME)),
         f=path,
         dynamo=True,
-        opset_version=OPSET,
+        opset_version=opset,
         input_names=list(towers.INPUTS[graph.tower]),
         output_names=list(towers.OUTPUTS[graph.tower]),
         external_data=parent.size_bytes > 2**30,  # protobuf cannot hold 2 GiB
@@ -94,9 +96,11 @@ def _export(graph: Graph, parent: Artifact, path: Path) -> None:
     )
 
 
-def derived(graph: Graph, details: Mapping[str, object], make: Callable[[Path, Path], None]) -> Artifact:
+def derived(
+    graph: Graph, details: Mapping[str, object], make: Callable[[Path, Path], None], opset: int = OPSET
+) -> Artifact:
     """The artifact that *make* derives from the FP32 file; *details* and the tool's version are its recipe."""
-    parent = _exported(graph)
+    parent = _exported(graph, opset)
     recipe = {**details, "parent": parent.key, "onnxruntime": version("onnxruntime")}
     return graph.store.get(recipe, lambda folder: make(parent.file(NAME), folder / NAME), parent)
 
@@ -109,8 +113,7 @@ def _dynamic(source: Path, path: Path) -> None:
 
 
 def _static(graph: Graph, precision: Precision) -> Artifact:
-    method, samples = calibrated(graph.variant, STATIC[precision].method, STATIC[precision].samples)
-    recipe = replace(STATIC[precision], method=method, samples=samples)
+    recipe = calibrated(STATIC[precision], graph.variant)
     calibration = graph.calibration()
     details = {"step": precision, **asdict(recipe), "calibration_sha256": calibration.sha256}
 
@@ -120,22 +123,28 @@ def _static(graph: Graph, precision: Precision) -> Artifact:
     return derived(graph, details, make)
 
 
-def calibrated(variant: Variant, method: str, samples: int) -> tuple[str, int]:
-    """The method and number of rows that *variant* asks for, such as ``percentile_200``, else those given."""
+def calibrated(recipe: Qdq, variant: Variant) -> Qdq:
+    """*recipe* with the method and the number of rows that *variant* asks for, if it does: ``percentile_200``."""
     if not variant.calibration:
-        return method, samples
+        return recipe
     word, _, number = variant.calibration.partition("_")
-    return METHODS[word], int(number)
+    return replace(recipe, method=METHODS[word], samples=int(number))
 
 
 def rows(graph: Graph, calibration: Calibration, samples: int) -> list[Row]:
     """*samples* calls' worth of calibration inputs, at the graph's own batch, spread over what there is.
 
     A pair gets a picture with its own text and the texts that follow, so that its logits see a right answer.
+
+    Raises:
+        UnsupportedError: the graph's variant asks for more rows than there are.
     """
     arrays: Row = {"image": calibration.image, "tokens": calibration.tokens}
     sizes = {name: len(x) for name, x in _examples(graph).items()}
     kinds = min(len(arrays[name]) for name in sizes)
+    if graph.variant.calibration and samples > kinds:
+        msg = f"{graph.variant.calibration} asks for more rows than the {kinds} that are never evaluated on"
+        raise UnsupportedError(msg)
     starts = [i * kinds // samples for i in range(samples)]
     return [
         {name: np.take(arrays[name], range(i, i + n), axis=0, mode="wrap") for name, n in sizes.items()} for i in starts
@@ -148,12 +157,18 @@ def _examples(graph: Graph) -> dict[str, NDArray[np.generic]]:
 
 
 def reader(rows: list[Row]) -> CalibrationDataReader:
-    """*rows* as ONNX Runtime's quantizers take them."""
+    """*rows* as ONNX Runtime's quantizers take them, all or a range at a time."""
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # the library ships no types
         def __init__(self) -> None:
-            self.rows = iter(rows)
+            self.set_range(0, len(rows))
+
+        def __len__(self) -> int:
+            return len(rows)
+
+        def set_range(self, start_index: int, end_index: int) -> None:
+            self.rows = iter(rows[start_index:end_index])
 
         def get_next(self) -> Row | None:
             return next(self.rows, None)
@@ -162,21 +177,35 @@ def reader(rows: list[Row]) -> CalibrationDataReader:
 
 
 def _quantize(source: Path, path: Path, recipe: Qdq, rows: list[Row]) -> None:
-    from onnxruntime.quantization import CalibrationMethod, QuantType, get_qdq_config, quantize
+    quantize(rewrites.finite_mask(source, recipe.mask), path, recipe, rows)
 
-    prepared = rewrites.finite_mask(source, recipe.mask)
-    config = get_qdq_config(
-        prepared,
+
+def quantize(model: ModelProto | Path, path: Path, recipe: Qdq, rows: list[Row]) -> None:
+    """Write *model*, whose mask is finite, to *path* as *recipe* quantizes it after *rows*."""
+    from onnxruntime import quantization
+
+    config = quantization.get_qdq_config(
+        model,
         reader(rows),
-        calibrate_method=CalibrationMethod[recipe.method],
+        calibrate_method=quantization.CalibrationMethod[recipe.method],
         calibrate_args={"symmetric": False},  # else percentiles make ranges symmetric, whatever the types
-        activation_type=QuantType[recipe.activations],
-        weight_type=QuantType[recipe.weights],
+        activation_type=quantization.QuantType[recipe.activations],
+        weight_type=quantization.QuantType[recipe.weights],
         per_channel=recipe.per_channel,
         op_types_to_quantize=list(recipe.ops) or None,
         nodes_to_exclude=None if recipe.attention else _without_weight,
+        extra_options=strided(recipe.method, len(rows)),
     )
-    quantize(prepared, path, config)
+    quantization.quantize(model, path, config)
+
+
+def strided(method: str, rows: int) -> dict[str, int]:
+    """The quantizers' option to read *rows* in equal parts, for a *method* that keeps every activation of a part.
+
+    A histogram's do: 300 rows of a ViT-B/32's image tower would take 10 GB and more. A part divides the rows evenly.
+    """
+    part = max(size for size in range(1, PART + 1) if rows % size == 0)
+    return {} if method == "MinMax" else {"CalibStridedMinMax": part}
 
 
 def _without_weight(model: ModelProto, node: NodeProto) -> bool:

@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from clip_bench.graphs import Graph, no_recipe, onnx_file, rewrites
+from clip_bench.graphs.onnx_file import Qdq
 from clip_bench.specs import Format, Precision
 from clip_bench.store import Artifact
 
 NAME = "model.onnx"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Htp:
-    """Static quantization of every operator but Cast; types and method are ONNX Runtime's names.
-
-    Weights are unsigned and per tensor: with signed or per-channel ones the HTP has no LayerNormalization, which
-    then falls to the CPU. MinMax over 100 rows is what the Olive CLIP example takes for its fused graph; 32 rows left
-    shapes_tiny's image tower at a mean cosine of 0.9998 in a16w8, where 128 gave 0.99996.
-    """
-
-    activations: str
-    weights: str = "QUInt8"
-    method: str = "MinMax"
-    samples: int = 100
-    mask: float = onnx_file.MASK
-
-
-STATIC: Mapping[Precision, Htp] = {
-    Precision.INT8_QDQ: Htp(activations="QUInt8"),
-    Precision.A16W8: Htp(activations="QUInt16"),
+# Weights are unsigned and per tensor: with signed or per-channel ones the HTP has no LayerNormalization, which then
+# falls to the CPU. MinMax over 100 rows is what the Olive CLIP example takes for its fused graph; 32 rows left
+# shapes_tiny's image tower at a mean cosine of 0.9998 in a16w8, where 128 gave 0.99996.
+A8W8 = Qdq(activations="QUInt8", weights="QUInt8", per_channel=False, ops=(), attention=True, samples=100)
+STATIC: Mapping[Precision, Qdq] = {
+    Precision.INT8_QDQ: A8W8,
+    Precision.A16W8: replace(A8W8, activations="QUInt16"),
 }
 
 
@@ -52,8 +41,7 @@ def _float(source: Path, path: Path) -> None:
 
 
 def _static(graph: Graph, precision: Precision) -> Artifact:
-    method, samples = onnx_file.calibrated(graph.variant, STATIC[precision].method, STATIC[precision].samples)
-    recipe = replace(STATIC[precision], method=method, samples=samples)
+    recipe = onnx_file.calibrated(STATIC[precision], graph.variant)
     calibration = graph.calibration()
     details = {"step": f"qnn_{precision}", **asdict(recipe), "calibration_sha256": calibration.sha256}
 
@@ -73,7 +61,7 @@ def _prepared(source: Path, scratch: Path, mask: float) -> Path:
     return fused if qnn_preprocess_model(masked, fused) else masked  # it writes only where it found what to fuse
 
 
-def _quantize(source: Path, path: Path, recipe: Htp, rows: list[onnx_file.Row]) -> None:
+def _quantize(source: Path, path: Path, recipe: Qdq, rows: list[onnx_file.Row]) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize
     from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 
@@ -87,4 +75,5 @@ def _quantize(source: Path, path: Path, recipe: Htp, rows: list[onnx_file.Row]) 
             weight_type=QuantType[recipe.weights],
         )
         config.extra_options["CalibTensorRangeSymmetric"] = False  # else percentiles make ranges symmetric
+        config.extra_options |= onnx_file.strided(recipe.method, len(rows))
         quantize(prepared, path, config)

@@ -65,3 +65,42 @@ def gemm_to_matmul(source: Path) -> ModelProto:
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
     return model
+
+
+def l2_to_lp_normalization(source: ModelProto) -> ModelProto:
+    """The model with ``LpNormalization`` for every row divided by its own 2-norm, as torch's ``normalize`` exports it.
+
+    That is Div by Expand of Clip of ReduceL2, over the last axis. The Clip keeps a norm from being 0, which no
+    embedding's is; what only the norm needed is left out.
+    """
+    import onnx
+    from onnx import helper
+
+    model = onnx.ModelProto()
+    model.CopyFrom(source)
+    made = {name: node for node in model.graph.node for name in node.output}
+    axes = {tensor.name for tensor in model.graph.initializer if onnx.numpy_helper.to_array(tensor).tolist() == [-1]}
+    for node in model.graph.node:
+        name, chain = (node.input[1], []) if node.op_type == "Div" else ("", [])
+        while name in made and made[name].op_type in {"Expand", "Clip", "ReduceL2"}:
+            chain.append(made[name])
+            name = chain[-1].input[0]
+        if [each.op_type for each in chain] != ["Expand", "Clip", "ReduceL2"]:
+            continue
+        if chain[-1].input[0] == node.input[0] and chain[-1].input[1] in axes:
+            whole = helper.make_node("LpNormalization", [name], node.output, name=node.name, p=2, axis=-1)
+            node.CopyFrom(whole)
+    _drop_unread(model)
+    return model
+
+
+def _drop_unread(model: ModelProto) -> None:
+    """Take out, in place, the nodes whose results nothing reads."""
+    read = {value.name for value in model.graph.output}
+    kept = []
+    for node in reversed(model.graph.node):
+        if read & set(node.output):
+            kept.append(node)
+            read |= set(node.input)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(kept))

@@ -16,8 +16,12 @@ TOWERS = {"image": "Vision", "text": "Text", "pair": "CLIP"}
 NOTES = {
     "†": "random weights: speed and similarity only",
     "‡": "not hardware: the answers of such a device without its speed, never timed",
+    "¶": "numerics: what the graph answers on a CPU, not what the device does; never timed",
     "§": "gate failed: not timed; its reason stands with the cells without a time",
 }
+
+
+UNTIMED = ("‡", "¶")
 
 
 def platform(row: Row) -> str:
@@ -40,7 +44,8 @@ def marks(row: Row) -> str:
     """The marks of :data:`NOTES` that hold for the row."""
     told = {
         "†": row["weights"] == "random",
-        "‡": row["device"] in platforms.NOT_HARDWARE,
+        "‡": row["device"] == platforms.EMULATED,
+        "¶": row["device"] == platforms.NUMERICS,
         "§": row["outcome"] == Outcome.GATE_FAILED,
     }
     return " ".join(mark for mark, holds in told.items() if holds)
@@ -67,7 +72,7 @@ HARDWARE: dict[str, tuple[str, Cell]] = {
 }
 FULL: dict[str, Cell] = {
     "Target": lambda row: row["target"],
-    "Precision": lambda row: precision(row) + (" ‡" if row["device"] in platforms.NOT_HARDWARE else ""),
+    "Precision": lambda row: " ".join(filter(None, (precision(row), *(m for m in UNTIMED if m in marks(row))))),
     "Placed": lambda row: clean(row["executed_nodes"]),
     "Executed": lambda row: clean(row["executed_dtypes"]),
     "Outcome": outcome,

@@ -1,16 +1,16 @@
-"""Reports as markdown pages: one per machine, and one over all of them."""
+"""Reports as markdown pages: one per machine, one over all of them, and one on calibration."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from clip_bench.errors import UsageError
 from clip_bench.record import Outcome, Run
-from clip_bench.report import platforms
+from clip_bench.report import calibration, platforms
 from clip_bench.report.figures import clean, markdown
 from clip_bench.report.rows import collect, frame
 from clip_bench.report.tables import full, hardware, holes
@@ -23,7 +23,8 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     """Write ``<out_dir>/<machine>/README.md`` for each machine in the runs, and ``<out_dir>/README.md`` over them.
 
     A page shows its machine's newest measurement of each cell: every runtime has an environment, and runs, of its own.
-    The same runs always make the same bytes. Returns the pages.
+    Runs with calibrated cells make ``<out_dir>/calibration.md``, too; one of these alone is a study, which is on no
+    other page. The same runs always make the same bytes. Returns the pages.
 
     Raises:
         UsageError: a path is no run, there is none, or a machine's name cannot name a folder.
@@ -34,9 +35,13 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     if not machines:
         msg = "no clip-bench run among the given files; make one with pytest --benchmark-only --reports reports"
         raise UsageError(msg)
-    names = sorted(machines)
-    pages = {out_dir / name / "README.md": machine_page(machines[name]) for name in names}
-    pages[out_dir / "README.md"] = overview([machines[name] for name in names])
+    whole = {name: [run for run in machines[name] if not calibration.study(run)] for name in sorted(machines)}
+    whole = {name: runs for name, runs in whole.items() if runs}
+    pages = {out_dir / name / "README.md": machine_page(runs) for name, runs in whole.items()}
+    studied = calibration_page({name: machines[name] for name in sorted(machines)})
+    pages[out_dir / "README.md"] = overview(list(whole.values()), studied=bool(studied))
+    if studied:
+        pages[out_dir / "calibration.md"] = studied
     for path, text in pages.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
@@ -66,8 +71,8 @@ def machine_page(runs: Sequence[Run]) -> str:
     return _page(parts)
 
 
-def overview(machines: Sequence[Sequence[Run]]) -> str:
-    """The page over all *machines*, each with its runs, newest first."""
+def overview(machines: Sequence[Sequence[Run]], *, studied: bool = False) -> str:
+    """The page over all *machines*, each with its runs, newest first; *studied*: there is a page on calibration."""
     heads = ("Machine", "Chip", "RAM", "Newest run", "Cells")
     tables = [current(runs) for runs in machines]
     lines = []
@@ -76,6 +81,7 @@ def overview(machines: Sequence[Sequence[Run]]) -> str:
         cells = _tally(list(table["outcome"]))
         lines.append([f"[{name}]({name}/README.md)", clean(told["CPU"]), told["RAM"], _day(newest), cells])
     parts = ["# Reports", markdown(heads, lines, left=len(heads))]
+    parts += ["What the calibration of quantized graphs changes: [calibration.md](calibration.md)."] if studied else []
     for (newest, *_), table in zip(machines, tables, strict=True):
         name = platforms.machine_name(newest.machine)
         parts += [f"## [{name}]({name}/README.md)", hardware(table)]
@@ -100,6 +106,16 @@ def _sources(runs: Sequence[Run]) -> str:
         return f"The tables show {told[0]}."
     lines = "\n".join(f"- {line}" for line in told)
     return f"The tables show the newest measurement of each cell, from these runs:\n\n{lines}"
+
+
+def calibration_page(machines: Mapping[str, Sequence[Run]]) -> str:
+    """The page on calibration: of each machine, its *runs* newest first; empty where no cell is about it."""
+    parts = []
+    for name, runs in machines.items():
+        if chosen := [run for run in runs if calibration.concerned(run)]:
+            sources = ", ".join(f"[{run.name}.json]({name}/{run.name}.json) ({_day(run)})" for run in chosen)
+            parts += [f"## {name}", f"From {sources}; the newest result of each cell.", calibration.tables(chosen)]
+    return _page(["# Calibration", calibration.legend(), *parts]) if parts else ""
 
 
 def _folder(run: Run) -> str:

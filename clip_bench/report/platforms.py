@@ -44,8 +44,15 @@ VENDORS = {
     "vitisai": "AMD",
     "xpu": "Intel",
 }
-DEVICES = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU", "emulated": "NPU, emulated", "numerics": "numerics"}
-NOT_HARDWARE = frozenset({"emulated", "numerics"})
+DEVICES = {
+    "cpu": "CPU",
+    "gpu": "GPU",
+    "npu": "NPU",
+    "emulated": "NPU, emulated",
+    "numerics": "NPU's graph, numerics only",
+}
+EMULATED, NUMERICS = "emulated", "numerics"
+NOT_HARDWARE = frozenset({EMULATED, NUMERICS})
 NULL = "null"
 GIB = 2**30
 

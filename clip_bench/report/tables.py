@@ -14,6 +14,7 @@ from clip_bench.report.columns import (
     HARDWARE,
     NOTES,
     TOWERS,
+    UNTIMED,
     Cell,
     Row,
     marks,
@@ -83,7 +84,7 @@ def full(frame: pd.DataFrame) -> str:
                 )
             ),
             markdown(list(kept), list(zip(*kept.values(), strict=True)), left),
-            f"‡ {NOTES['‡']}." if any("‡" in text for text in cells["Precision"]) else "",
+            "\n".join(f"{mark} {NOTES[mark]}." for mark in UNTIMED if any(mark in t for t in cells["Precision"])),
             "\n".join(f"- {row['target']} {precision(row)}: {clean(row['executed_note'])}" for row in noted),
         ]
     return _join([FULL_LEGEND, *parts]) if parts else "Nothing was measured.\n"

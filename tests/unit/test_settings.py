@@ -50,8 +50,16 @@ def test_what_is_given_is_taken(parsed, tmp_path):
         ("--threads", "0", "--threads 0: at least 1"),
         ("--data", "nowhere", "--data nowhere: no such file or folder"),
         ("--weights", "nowhere", "--weights nowhere: no such file or folder"),
+        *(
+            (
+                "--calibration",
+                word,
+                f"--calibration {word}: a method and a number of rows, such as minmax_100, percentile_200, entropy_12",
+            )
+            for word in ("kmeans_12", "minmax", "minmax_0")
+        ),
     ],
-    ids=["samples", "negative", "rounds", "threads", "data", "weights"],
+    ids=["samples", "negative", "rounds", "threads", "data", "weights", "method", "numberless", "none"],
 )
 def test_what_cannot_be_used_is_refused_by_its_name(parsed, tmp_path, monkeypatch, option, given, message):
     monkeypatch.chdir(tmp_path)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_bench.backends import Arrays, Found, Options, Placement, setting_of
-from clip_bench.backends.onnxruntime import ovep, qnn
+from clip_bench.backends.onnxruntime import ovep, qnn, vitisai
 from clip_bench.backends.onnxruntime.provider import PACKAGE, Provider
 from clip_bench.errors import UnavailableError, UnsupportedError
 from clip_bench.specs import Device, Precision, Target
@@ -42,6 +42,7 @@ PROVIDERS: Mapping[Target, Provider] = {
     ),
     **ovep.PROVIDERS,
     **qnn.PROVIDERS,
+    **vitisai.PROVIDERS,
 }
 TARGETS = {target: provider.precisions for target, provider in PROVIDERS.items()}
 VARIANTS = {target: provider.variants for target, provider in PROVIDERS.items()}
@@ -66,7 +67,7 @@ def load(artifact: Artifact, target: Target, options: Options) -> OnnxRuntimeSes
         raise UnavailableError(reason)
     import onnxruntime
 
-    settings, told = onnxruntime.SessionOptions(), provider.options(options)
+    settings, told = onnxruntime.SessionOptions(), provider.told(artifact, options)
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3

@@ -42,7 +42,7 @@ class Provider:
     device to plug in. ``lacks`` may find another reason, from the user's options, why it cannot run here.
 
     ``options`` gives what the provider is told, ``config`` the entries of the session's configuration, ``model`` the
-    file that is loaded. ``in_session`` says that the provider has no devices to be discovered by, only a name.
+    file that is loaded. The ``keyed`` ones of its options name what belongs to one graph, such as a cache's entry. ``in_session`` says that the provider has no devices to be discovered by, only a name.
     """
 
     name: str
@@ -58,9 +58,15 @@ class Provider:
     help: Mapping[str, str] = field(default_factory=dict)
     lacks: Callable[[Mapping[str, str]], str] = _nothing
     options: Callable[[Options], Mapping[str, str]] = _no_options
+    keyed: frozenset[str] = frozenset()
     config: Callable[[Options], Mapping[str, str]] = _no_options
     model: Callable[[Artifact, Options], Path] = _as_built
     note: str = ""
+
+    def told(self, artifact: Artifact, options: Options) -> Mapping[str, str]:
+        """What the provider is told; the key of *artifact* ends what names a thing of its own."""
+        given = self.options(options)
+        return {key: f"{value}_{artifact.key}" if key in self.keyed else value for key, value in given.items()}
 
     def found(self, settings: Mapping[str, str]) -> Found:
         """What this machine has of the provider."""

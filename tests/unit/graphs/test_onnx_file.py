@@ -10,9 +10,10 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from clip_bench import graphs
+from clip_bench.errors import UnsupportedError
 from clip_bench.graphs import Calibration, onnx_file
 from clip_bench.models import towers
-from clip_bench.specs import Format, Precision, Tower
+from clip_bench.specs import Format, Precision, Tower, Variant
 
 TOWERS = [
     pytest.param(Tower.IMAGE, id="vision"),
@@ -257,3 +258,69 @@ def test_calibration_rows_have_the_batch_of_the_graph(shapes, tower, name):
 
     firsts = [row[name].reshape(4, -1)[:, 0].tolist() for row in rows]
     assert firsts == [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 0, 1]]
+
+
+@pytest.mark.parametrize("precision", STATIC)
+@pytest.mark.parametrize(
+    ("word", "method"),
+    [
+        pytest.param("minmax_8", "MinMax", id="extremes"),
+        pytest.param("percentile_8", "Percentile", id="tails"),
+        pytest.param("entropy_8", "Entropy", id="divergence"),
+    ],
+)
+def test_a_variant_chooses_the_method_and_the_number_of_rows(shapes, precision, word, method):
+    graph = replace(shapes.graph(Tower.TEXT), variant=Variant(calibration=word))
+
+    model, artifact = build(graph, precision)
+
+    _, plain = build(shapes.graph(Tower.TEXT), precision)
+    assert artifact.recipe.items() >= {"method": method, "samples": 8}.items()
+    assert artifact.sha256 != plain.sha256
+    onnxruntime.InferenceSession(model.SerializeToString())
+
+
+def test_tails_are_cut_and_no_range_grows(shapes):
+    """The scales of what is computed, cut where 0.001 % of the values lie beyond, against the least and greatest."""
+    scales = []
+    for word in ("minmax_8", "percentile_8"):
+        model, _ = build(replace(shapes.graph(Tower.IMAGE), variant=Variant(calibration=word)), Precision.INT8_QDQ)
+        known = constants(model)
+        nodes = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+        scales.append({node.output[0]: float(numpy_helper.to_array(known[node.input[1]])) for node in nodes})
+
+    whole, cut = scales
+
+    assert whole.keys() == cut.keys()
+    assert all(cut[name] <= whole[name] * 1.01 for name in whole)
+    assert any(cut[name] < whole[name] for name in whole)
+
+
+def test_more_rows_than_there_are_is_told_and_nothing_is_stored(shapes):
+    graph = replace(shapes.graph(Tower.TEXT), variant=Variant(calibration="minmax_33"))
+
+    with pytest.raises(
+        UnsupportedError, match=r"^minmax_33 asks for more rows than the 32 that are never evaluated on$"
+    ):
+        build(graph, Precision.INT8_QDQ)
+    with pytest.raises(UnsupportedError):
+        build(graph, Precision.INT8_QDQ)
+
+
+def test_rows_are_read_whole_or_in_parts():
+    rows = [{"x": np.array(i)} for i in range(6)]
+    reader = onnx_file.reader(rows)
+
+    def read():
+        return [int(row["x"]) for row in iter(reader.get_next, None)]
+
+    assert read() == [0, 1, 2, 3, 4, 5]
+    reader.set_range(2, 4)
+    assert read() == [2, 3]
+    assert len(reader) == 6
+
+
+@pytest.mark.parametrize(("rows", "part"), [(12, 12), (100, 25), (200, 25), (300, 30), (32, 32), (37, 1)])
+def test_a_histogram_holds_few_rows_at_once_in_parts_that_are_equal(rows, part):
+    assert onnx_file.strided("Percentile", rows) == {"CalibStridedMinMax": part}
+    assert onnx_file.strided("MinMax", rows) == {}
