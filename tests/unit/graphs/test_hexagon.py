@@ -90,7 +90,7 @@ def test_no_scale_is_zero_or_infinite(shapes, precision, kind):
 def test_the_recipe_has_its_settings_the_rows_and_the_tool(shapes, precision, kind):
     _, artifact = build(shapes.graph(Tower.TEXT), precision)
 
-    assert artifact.recipe.items() >= asdict(qnn.STATIC[precision]).items(), kind
+    assert artifact.recipe.items() >= {**asdict(qnn.STATIC[precision]), "ops": []}.items(), kind
     assert artifact.recipe["calibration_sha256"] == shapes.calibration.sha256
     assert artifact.recipe["onnxruntime"] == onnxruntime.__version__
 
