@@ -84,6 +84,7 @@ def load(artifact: Artifact, target: Target, options: Options) -> OnnxRuntimeSes
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
         session = _open(provider.model(artifact, options), provider, settings, told)
+        call = binding.caller(session, provider.bound)
     except Exception as exc:
         shutil.rmtree(folder, ignore_errors=True)
         if type(exc).__module__ != _RAISED_BY:
@@ -94,7 +95,7 @@ def load(artifact: Artifact, target: Target, options: Options) -> OnnxRuntimeSes
     fused = session.get_modelmeta().custom_metadata_map.get(gpu.NOTE, "")
     return OnnxRuntimeSession(
         session=session,
-        call=binding.caller(session, provider.bound),
+        call=call,
         asked=provider.name,
         told=told,
         note="; ".join(filter(None, (provider.note, fused))),

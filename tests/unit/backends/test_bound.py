@@ -7,6 +7,8 @@ import onnxruntime
 import pytest
 
 from clip_bench import graphs
+from clip_bench.backends import Options
+from clip_bench.backends import onnxruntime as backend
 from clip_bench.backends.onnxruntime import binding
 from clip_bench.specs import Format, Precision, Tower, Variant
 
@@ -62,3 +64,20 @@ def test_the_buffers_are_the_same_in_every_call_and_the_feeds_are_left_alone(sha
 
     assert [value.data_ptr() for value in (*bound.inputs.values(), *bound.outputs.values())] == places
     assert all(np.array_equal(feeds["image"], rows) for feeds, rows in zip(asked, before, strict=True))
+
+
+def test_a_row_with_buffers_is_called_through_them_and_tells_what_its_graph_fused(shapes, monkeypatch):
+    """The CPU's row with a card's ways: a format of its own, and buffers."""
+    row = replace(backend.PROVIDERS[backend.CPU], bound="cpu", format=Format.ONNX_GPU, note="a note")
+    monkeypatch.setitem(backend.PROVIDERS, backend.CPU, row)
+    artifact = graphs.build(shapes.graph(Tower.IMAGE), Precision.FP16, Format.ONNX_GPU)
+
+    session = backend.load(artifact, backend.CPU, Options(precision=Precision.FP16, threads=1))
+    answer = session.run(shapes.fed.calls(Tower.IMAGE)[0])["image_embedding"]
+    where = session.placement()
+    session.close()
+
+    assert isinstance(session.call, binding.Bound)
+    assert answer.dtype == np.float32
+    assert set(where.nodes) == {where.asked}
+    assert where.note == "a note; fused: 4 MultiHeadAttention, 4 QuickGelu, 8 SkipLayerNormalization"

@@ -186,7 +186,7 @@ def test_a_program_is_captured_once_and_replayed_in_every_call(capturing):
     assert len(set(calls)) == 1  # one buffer for all
 
 
-def test_every_float_is_offered_compiled_or_captured_on_a_card():
+def test_every_float_may_be_captured_on_a_card_or_made_faster():
     assert set(torch.VARIANTS[torch.CUDA]) == {FAST.variant, CAPTURED.variant}
     assert set(torch.VARIANTS[torch.CUDA].values()) == {torch.TARGETS[torch.CUDA]}
 
