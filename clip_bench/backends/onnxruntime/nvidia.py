@@ -26,6 +26,7 @@ from clip_bench.specs import Device, Format, Precision, Target, Variant
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 RTX, RTX_MODULE = "NvTensorRTRTXExecutionProvider", "onnxruntime_ep_nv_tensorrt_rtx"
 NO_GPU = "needs an NVIDIA GPU with its driver"
+NO_RTX = "needs an NVIDIA RTX GPU of compute capability 8.6, 8.9, 12.0 or later, with its driver"
 HALF_IO, GRAPHS = Variant(half_io=True), Variant(cuda_graphs=True)
 FLOATS, HALF = frozenset({Precision.FP32, Precision.FP16}), frozenset({Precision.FP16})
 EXACT = "NVIDIA_TF32_OVERRIDE"  # 0: no NVIDIA library of the process computes float32 products in TF32
@@ -165,11 +166,12 @@ PROVIDERS: Mapping[Target, Provider] = {
         hardware="GPU",
         precisions=frozenset({Precision.FP32}),
         install="install NVIDIA's plugin for ONNX Runtime: pip install 'clip-bench[trtrtx]'",
-        needs="needs an NVIDIA RTX GPU of compute capability 8.6, 8.9, 12.0 or later, with its driver",
+        needs=NO_RTX,
         module=RTX_MODULE,
         library=_rtx_library,
         format=Format.ONNX_GPU,
         variants={HALF_IO: HALF},
+        lacks=lambda _: "" if gpu() else NO_RTX,  # the plugin cannot even be loaded without the driver
         options=rtx_options,
     ),
 }

@@ -23,11 +23,12 @@ HALF = Options(precision=Precision.FP16, threads=1)
 
 @pytest.fixture(autouse=True)
 def _asked_anew():
-    nvidia.gpu.cache_clear()
-    nvidia._starts.cache_clear()
+    kept = (nvidia.gpu, nvidia._starts)
+    for each in kept:
+        each.cache_clear()
     yield
-    nvidia.gpu.cache_clear()
-    nvidia._starts.cache_clear()
+    for each in kept:
+        each.cache_clear()
 
 
 class Driver:
@@ -169,6 +170,7 @@ def test_a_plugin_that_cannot_be_loaded_says_why_without_a_path(monkeypatch, tmp
     made = tmp_path / "libplugin.so"
     made.write_bytes(b"no library")
     row = ROWS["trtrtx"]
+    monkeypatch.setattr(nvidia, "gpu", lambda: "a card")
     monkeypatch.setattr("clip_bench.backends.onnxruntime.provider.find_spec", lambda name: name)
     monkeypatch.setattr(nvidia, "import_module", lambda _: SimpleNamespace(get_library_path=lambda: made))
 
