@@ -1,14 +1,15 @@
-"""PyTorch: the exported program run eagerly, or compiled by inductor, on CPU or CUDA."""
+"""PyTorch: the exported program run eagerly, compiled by inductor, or as a CUDA graph, on CPU, CUDA or Metal."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,19 @@ if TYPE_CHECKING:
 FORMAT = Format.TORCH_EXPORT
 CPU = Target(backend="torch", device=Device.CPU)
 CUDA = Target(backend="torch", device=Device.GPU, provider="cuda")
+MPS = Target(backend="torch", device=Device.GPU, provider="mps")
+FLOATS = frozenset({Precision.FP32, Precision.FP16, Precision.BF16})
 TARGETS = {
     CPU: frozenset({Precision.FP32, Precision.BF16, Precision.INT8_DYNAMIC}),
-    CUDA: frozenset({Precision.FP32, Precision.FP16, Precision.BF16}),
+    CUDA: FLOATS,
+    MPS: frozenset({Precision.FP32, Precision.FP16}),
 }
-VARIANTS = {CPU: {Variant(compiled=True): frozenset({Precision.FP32, Precision.BF16})}}
+VARIANTS = {
+    CPU: {Variant(compiled=True): frozenset({Precision.FP32, Precision.BF16})},
+    CUDA: {Variant(compiled=True): FLOATS, Variant(cuda_graphs=True): FLOATS},
+}
+FALLBACK = "PYTORCH_ENABLE_MPS_FALLBACK"
+WARM_UPS = 3  # calls before a capture, as PyTorch's notes have it
 PACKAGE = "install PyTorch: pip install 'clip-bench[torch]'"
 
 
@@ -39,7 +48,7 @@ def devices(settings: Mapping[str, Mapping[str, str]]) -> Mapping[Target, Found]
         return dict.fromkeys(TARGETS, Found(missing=PACKAGE))
     import torch
 
-    return {CPU: Found(device=f"the processor, PyTorch {torch.__version__}"), CUDA: _cuda()}
+    return {CPU: Found(device=f"the processor, PyTorch {torch.__version__}"), CUDA: _cuda(), MPS: _mps()}
 
 
 def _cuda() -> Found:
@@ -50,31 +59,117 @@ def _cuda() -> Found:
     return Found(device=f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, PyTorch {torch.__version__}")
 
 
+def _mps() -> Found:
+    import torch
+
+    if not torch.backends.mps.is_available():
+        return Found(missing="no Metal device: needs a Mac with Apple silicon or an AMD GPU")
+    if os.environ.get(FALLBACK, "0") != "0":
+        return Found(missing=f"unset {FALLBACK}: with it PyTorch runs on the CPU, unasked, what the GPU lacks")
+    return Found(device=f"Apple GPU through Metal, PyTorch {torch.__version__}")
+
+
 def load(artifact: Artifact, target: Target, options: Options) -> TorchSession:
     """Load the program; int8_dynamic quantizes its linear layers now, by torchao.
 
     Raises:
-        UnavailableError: no PyTorch, no torchao for int8_dynamic, no CUDA device, or no C++ compiler to compile with.
+        UnavailableError: no PyTorch, no torchao for int8_dynamic, no such device, or no compiler to compile with.
     """
     if reason := devices({})[target].missing:
         raise UnavailableError(reason)
-    if options.variant.compiled and not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
-        msg = "torch.compile on the CPU needs a C++ compiler: install g++, clang++ or MSVC"
-        raise UnavailableError(msg)
+    if options.variant.compiled:
+        _can_compile(target)
     import torch
 
     torch.set_num_threads(options.threads)
-    device = "cuda" if target.device is Device.GPU else "cpu"
+    device = target.provider or "cpu"
     module = _module(artifact.file(".pt2"), device)
     note = _quantize(module) if options.precision is Precision.INT8_DYNAMIC else ""
+    call: Callable[..., Any] = torch.compile(module, dynamic=False) if options.variant.compiled else module
     return TorchSession(
-        call=torch.compile(module, dynamic=False) if options.variant.compiled else module,
+        call=Captured(module, device) if options.variant.cuda_graphs else Moved(call, device),
         inputs=artifact.names("inputs"),
         outputs=artifact.names("outputs"),
         device=device,
         module=module,
         note=note,
+        options=_exact() if device == "cuda" else {},
     )
+
+
+def _can_compile(target: Target) -> None:
+    """Raise for what inductor lacks: a C++ compiler, and Triton for a GPU."""
+    if not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
+        msg = "torch.compile needs a C++ compiler: install g++, clang++ or MSVC"
+        raise UnavailableError(msg)
+    if target == CUDA and find_spec("triton") is None:
+        msg = "torch.compile for CUDA needs Triton, which PyTorch for Linux brings; on Windows: pip install triton-windows"
+        raise UnavailableError(msg)
+
+
+def _exact() -> Mapping[str, str]:
+    """Switch TF32 off for the process, and tell how float32 products and convolutions are computed from now on."""
+    import torch
+
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    return {
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cuda.matmul.allow_tf32": str(torch.backends.cuda.matmul.allow_tf32),
+        "cudnn.allow_tf32": str(torch.backends.cudnn.allow_tf32),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A call that takes tensors of the host, each moved to a device first."""
+
+    call: Callable[..., Any]
+    device: str
+
+    def __call__(self, *inputs: Tensor) -> Any:  # noqa: ANN401  a tensor, or a tuple of them
+        """What the call gives, still on the device."""
+        return self.call(*(each.to(self.device) for each in inputs))
+
+
+@dataclass(slots=True)
+class Captured:
+    """A program captured into a CUDA graph at its first call, with fixed buffers for what goes in and comes out.
+
+    The order is that of https://docs.pytorch.org/docs/stable/notes/cuda.html (CUDA Graphs): warm up on a stream of
+    its own, capture, then copy in and replay. Capture counts into the first call.
+    """
+
+    call: Callable[..., Any]
+    device: str
+    graph: Any = None
+    inputs: tuple[Tensor, ...] = ()
+    outputs: Any = None
+
+    def __call__(self, *inputs: Tensor) -> Any:  # noqa: ANN401  a tensor, or a tuple of them
+        """What the graph gives for *inputs*, in the buffers that its next replay overwrites."""
+        if self.graph is None:
+            self._capture(inputs)
+        for buffer, each in zip(self.inputs, inputs, strict=True):
+            buffer.copy_(each)
+        self.graph.replay()
+        return self.outputs
+
+    def _capture(self, inputs: tuple[Tensor, ...]) -> None:
+        import torch
+
+        self.inputs = tuple(each.to(self.device, copy=True) for each in inputs)
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch annotates it in part
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):
+                self.call(*self.inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.outputs = self.call(*self.inputs)
+        self.graph = graph
 
 
 def _module(path: Path, device: str) -> GraphModule:
@@ -135,34 +230,38 @@ def _dtypes(module: GraphModule) -> Counter[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchSession:
-    """A program on a device; inputs are moved there, and results back to the host, inside the call."""
+    """A program on a device; inputs are copied there, and results back to the host, inside the call."""
 
-    call: Callable[..., Tensor | tuple[Tensor, ...]]
+    call: Moved | Captured
     inputs: Sequence[str]
     outputs: Sequence[str]
     device: str
     module: GraphModule
     note: str
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, feeds: Arrays) -> Mapping[str, NDArray[np.generic]]:
         """Run once under ``torch.inference_mode``."""
         import torch
 
         with torch.inference_mode():
-            result = self.call(*(torch.from_numpy(feeds[name]).to(self.device) for name in self.inputs))
+            result = self.call(*(torch.from_numpy(feeds[name]) for name in self.inputs))
         tensors = (result,) if isinstance(result, torch.Tensor) else result
         return {name: tensor.cpu().numpy() for name, tensor in zip(self.outputs, tensors, strict=True)}
 
     def placement(self) -> Placement:
         """Nodes that compute, on the device where the weights lie: torch runs an operator where its operands are."""
         dtypes = _dtypes(self.module)
-        where = ", ".join(sorted({weight.device.type for weight in self.module.parameters()}))
-        return Placement(nodes={where: dtypes.total()}, dtypes=dtypes, asked=self.device, note=self.note)
+        held = (*self.module.parameters(), *self.module.buffers())
+        where = ", ".join(sorted({each.device.type for each in held}))
+        return Placement(
+            nodes={where: dtypes.total()}, dtypes=dtypes, asked=self.device, note=self.note, options=self.options
+        )
 
     def close(self) -> None:
-        """Free the compiled code and, on CUDA, the cached memory."""
+        """Free the compiled code and, on a GPU, the cached memory."""
         import torch
 
         torch.compiler.reset()
-        if self.device == "cuda":
-            torch.cuda.empty_cache()
+        if self.device != "cpu":
+            getattr(torch, self.device).empty_cache()

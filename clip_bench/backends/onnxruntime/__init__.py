@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_bench.backends import Arrays, Found, Options, Placement, setting_of
-from clip_bench.backends.onnxruntime import ovep, qnn, vitisai
+from clip_bench.backends.onnxruntime import binding, coreml, directml, nvidia, ovep, qnn, vitisai
 from clip_bench.backends.onnxruntime.provider import PACKAGE, Provider
 from clip_bench.errors import UnavailableError, UnsupportedError
+from clip_bench.graphs import gpu
 from clip_bench.specs import Device, Precision, Target
 from clip_bench.store import Artifact
 
@@ -43,6 +44,9 @@ PROVIDERS: Mapping[Target, Provider] = {
     **ovep.PROVIDERS,
     **qnn.PROVIDERS,
     **vitisai.PROVIDERS,
+    **nvidia.PROVIDERS,
+    **directml.PROVIDERS,
+    **coreml.PROVIDERS,
 }
 TARGETS = {target: provider.precisions for target, provider in PROVIDERS.items()}
 VARIANTS = {target: provider.variants for target, provider in PROVIDERS.items()}
@@ -80,6 +84,7 @@ def load(artifact: Artifact, target: Target, options: Options) -> OnnxRuntimeSes
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
         session = _open(provider.model(artifact, options), provider, settings, told)
+        call = binding.caller(session, provider.bound)
     except Exception as exc:
         shutil.rmtree(folder, ignore_errors=True)
         if type(exc).__module__ != _RAISED_BY:
@@ -87,12 +92,13 @@ def load(artifact: Artifact, target: Target, options: Options) -> OnnxRuntimeSes
         reason = (str(exc).splitlines() or [type(exc).__name__])[0].rpartition(" failed:")[2]  # before it: a path
         msg = f"ONNX Runtime {onnxruntime.__version__} refuses the graph on {target}: {reason.strip()}"
         raise UnsupportedError(msg) from exc
+    fused = session.get_modelmeta().custom_metadata_map.get(gpu.NOTE, "")
     return OnnxRuntimeSession(
         session=session,
-        outputs=[output.name for output in session.get_outputs()],
+        call=call,
         asked=provider.name,
         told=told,
-        note=provider.note,
+        note="; ".join(filter(None, (provider.note, fused))),
         profile=folder,
     )
 
@@ -118,7 +124,7 @@ class OnnxRuntimeSession:
     """An ONNX graph on one provider. ``profile`` is the folder of the first call's profile, None once it is read."""
 
     session: onnxruntime.InferenceSession
-    outputs: list[str]
+    call: binding.Call
     asked: str
     told: Mapping[str, str]
     note: str
@@ -129,7 +135,7 @@ class OnnxRuntimeSession:
     def run(self, feeds: Arrays) -> Mapping[str, NDArray[np.generic]]:
         """Run once; ONNX Runtime returns when the results are on the host."""
         self.ran = True
-        return dict(zip(self.outputs, self.session.run(self.outputs, feeds), strict=True))
+        return self.call(feeds)
 
     def placement(self) -> Placement:
         """Nodes of the graph by the provider they are assigned to; once run, the kernels of the first call by type.

@@ -32,6 +32,10 @@ def _nothing(settings: Mapping[str, str]) -> str:  # noqa: ARG001  the signature
     return ""
 
 
+def _unnamed() -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """One target of ONNX Runtime.
@@ -42,7 +46,9 @@ class Provider:
     device to plug in. ``lacks`` may find another reason, from the user's options, why it cannot run here.
 
     ``options`` gives what the provider is told, ``config`` the entries of the session's configuration, ``model`` the
-    file that is loaded. The ``keyed`` ones of its options name what belongs to one graph, such as a cache's entry. ``in_session`` says that the provider has no devices to be discovered by, only a name.
+    file that is loaded. The ``keyed`` ones of its options name what belongs to one graph, such as a cache's entry.
+    ``in_session`` says that the provider has no devices to be discovered by, only a name; then ``named`` tells the
+    device. ``bound`` is the device, in ONNX Runtime's words, on which inputs and outputs have buffers bound once.
     """
 
     name: str
@@ -53,6 +59,8 @@ class Provider:
     module: str = "onnxruntime"
     library: Callable[[], str] | None = None
     in_session: bool = False
+    named: Callable[[], str] = _unnamed
+    bound: str = ""
     format: Format = Format.ONNX
     variants: Mapping[Variant, frozenset[Precision]] = field(default_factory=dict)
     help: Mapping[str, str] = field(default_factory=dict)
@@ -80,7 +88,8 @@ class Provider:
             import onnxruntime
 
             here = self.name in onnxruntime.get_available_providers()
-            return Found(device=f"{self.name}, ONNX Runtime {onnxruntime.__version__}") if here else self._absent()
+            told = ", ".join(filter(None, (self.named(), self.name, f"ONNX Runtime {onnxruntime.__version__}")))
+            return Found(device=told) if here else self._absent()
         try:
             devices = self.devices()
         except UnavailableError as exc:
@@ -118,7 +127,8 @@ def _register(name: str, library: str) -> None:
     try:
         onnxruntime.register_execution_provider_library(name, library)
     except Exception as exc:  # the runtime raises a class of its own for each status code
-        msg = f"ONNX Runtime {onnxruntime.__version__} cannot load {Path(library).name} of {name}: {_first_line(exc)}"
+        told = _first_line(exc).replace(library, Path(library).name)  # a path names the machine's owner
+        msg = f"ONNX Runtime {onnxruntime.__version__} cannot load {Path(library).name} of {name}: {told}"
         raise UnavailableError(msg) from exc
 
 

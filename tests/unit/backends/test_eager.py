@@ -1,5 +1,6 @@
 """PyTorch: which layers are quantized, which device is used, and what compiling needs."""
 
+import contextlib
 import re
 import shutil
 
@@ -8,12 +9,13 @@ import pytest
 import torch as library
 
 from clip_bench import graphs
-from clip_bench.backends import Options, torch
+from clip_bench.backends import Found, Options, torch
 from clip_bench.errors import UnavailableError
 from clip_bench.specs import Format, Precision, Tower, Variant
 
 WHOLE = Options(precision=Precision.FP32, threads=1)
 DYNAMIC = Options(precision=Precision.INT8_DYNAMIC, threads=1)
+CAPTURED = Options(precision=Precision.FP32, threads=1, variant=Variant(cuda_graphs=True))
 FAST = Options(precision=Precision.FP32, threads=1, variant=Variant(compiled=True))
 
 
@@ -109,3 +111,124 @@ def test_a_faster_program_needs_a_compiler(artifact, monkeypatch):
     with pytest.raises(UnavailableError, match="needs a C\\+\\+ compiler: install"):
         torch.load(artifact, torch.CPU, FAST)
     assert torch.load(artifact, torch.CPU, WHOLE).outputs == ("image_embedding",)
+
+
+@pytest.mark.parametrize("tower", list(Tower), ids=["vision", "language", "fused"])
+def test_a_moved_program_leaves_nothing_behind(shapes, tower):
+    """Weights, constants and the devices that nodes name: what stays would be computed on the processor, or not at all."""
+    artifact = graphs.build(shapes.graph(tower), Precision.FP32, Format.TORCH_EXPORT)
+
+    module = torch._module(artifact.file(".pt2"), "meta")
+
+    results = [node.meta["val"] for node in module.graph.nodes if isinstance(node.meta.get("val"), library.Tensor)]
+    named = [str(each) for node in module.graph.nodes for each in (*node.args, *node.kwargs.values())]
+    held = [each.device.type for each in (*module.parameters(), *module.buffers(), *results)]
+    assert set(held) == {"meta"}
+    assert "cpu" not in named
+
+
+class Graph:
+    """A CUDA graph on the processor: what is called while it is captured is called again in each replay."""
+
+    def __init__(self):
+        self.replayed = 0
+
+    def replay(self):
+        self.replayed += 1
+        self.into.copy_(self.program(*self.given))
+
+
+@pytest.fixture
+def capturing(monkeypatch):
+    """Streams and graphs that do nothing, on a machine without a card; the graphs that are made."""
+    made = []
+
+    class Stream:
+        def wait_stream(self, other):
+            pass
+
+    @contextlib.contextmanager
+    def nothing(_):
+        yield
+
+    def graph():
+        made.append(Graph())
+        return made[-1]
+
+    monkeypatch.setattr(library.cuda, "Stream", Stream)
+    monkeypatch.setattr(library.cuda, "current_stream", Stream)
+    monkeypatch.setattr(library.cuda, "stream", nothing)
+    monkeypatch.setattr(library.cuda, "graph", nothing)
+    monkeypatch.setattr(library.cuda, "CUDAGraph", graph)
+    return made
+
+
+def test_a_program_is_captured_once_and_replayed_in_every_call(capturing):
+    calls = []
+
+    def program(given):
+        calls.append(given.data_ptr())
+        return given * 2
+
+    captured = torch.Captured(program, "cpu")
+    captured._capture((library.ones(3),))
+    (graph,) = capturing
+    graph.program, graph.given, graph.into = program, captured.inputs, captured.outputs
+    warmed = len(calls)
+    asked = library.full((3,), 5.0)
+
+    found = [captured(each).clone() for each in (asked, library.zeros(3))]
+
+    assert warmed == torch.WARM_UPS + 1
+    assert graph.replayed == 2
+    assert [each.tolist() for each in found] == [[10.0] * 3, [0.0] * 3]
+    assert asked.tolist() == [5.0] * 3
+    assert len(set(calls)) == 1  # one buffer for all
+
+
+def test_every_float_may_be_captured_on_a_card_or_made_faster():
+    assert set(torch.VARIANTS[torch.CUDA]) == {FAST.variant, CAPTURED.variant}
+    assert set(torch.VARIANTS[torch.CUDA].values()) == {torch.TARGETS[torch.CUDA]}
+
+
+def test_tf32_is_switched_off_and_the_record_says_so(monkeypatch):
+    monkeypatch.setattr(library.backends.cudnn, "allow_tf32", True)
+    before = library.get_float32_matmul_precision()
+    library.set_float32_matmul_precision("high")
+
+    told = torch._exact()
+    now = (library.backends.cuda.matmul.allow_tf32, library.backends.cudnn.allow_tf32)
+    library.set_float32_matmul_precision(before)
+
+    assert now == (False, False)
+    assert set(told.values()) == {"highest", "False"}
+
+
+def test_without_a_metal_device_the_reason_says_what_is_needed(monkeypatch):
+    monkeypatch.setattr(library.backends.mps, "is_available", lambda: False)
+
+    assert torch.devices({})[torch.MPS].missing.startswith("no Metal device: needs a Mac")
+
+
+@pytest.mark.parametrize(("given", "refused"), [(None, False), ("0", False), ("1", True)], ids=["unset", "off", "on"])
+def test_the_way_back_from_metal_to_the_processor_must_be_off(artifact, monkeypatch, given, refused):
+    monkeypatch.setattr(library.backends.mps, "is_available", lambda: True)
+    monkeypatch.delenv(torch.FALLBACK, raising=False)
+    if given is not None:
+        monkeypatch.setenv(torch.FALLBACK, given)
+
+    missing = torch.devices({})[torch.MPS].missing
+
+    assert missing.startswith("unset PYTORCH_ENABLE_MPS_FALLBACK") == refused
+    if refused:
+        with pytest.raises(UnavailableError, match="unset PYTORCH_ENABLE"):
+            torch.load(artifact, torch.MPS, WHOLE)
+
+
+def test_compiling_for_a_card_needs_triton_too(artifact, monkeypatch):
+    monkeypatch.setattr(torch, "_cuda", lambda: Found(device="a card"))
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    monkeypatch.setattr(torch, "find_spec", lambda name: None if name == "triton" else name)
+
+    with pytest.raises(UnavailableError, match="needs Triton"):
+        torch.load(artifact, torch.CUDA, FAST)

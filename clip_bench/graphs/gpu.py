@@ -1,0 +1,149 @@
+"""A tower as ONNX for GPUs: opset 17, and float16 by ONNX Runtime's own fusions and converter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from clip_bench.errors import UnsupportedError
+from clip_bench.graphs import Graph, attention, no_recipe, program, rewrites
+from clip_bench.models import towers
+from clip_bench.specs import Format, Precision
+from clip_bench.store import Artifact
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+NAME = "model.onnx"
+NOTE = "clip_bench_note"  # the key under which a model's own metadata tells what was fused
+OPSET = 17  # of the published rows; DirectML has no kernels beyond opset 20
+EXPORTED = 18  # the lowest that torch's exporter knows by itself: Gelu is still an Erf there
+LARGEST = 2**31  # bytes that protobuf holds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Half:
+    """A float16 recipe: with ONNX Runtime's own operators or the standard's alone, and what crosses the edge.
+
+    ``mask`` stands for minus infinity in the attention mask: finite in float16, and nothing after softmax.
+    """
+
+    fused: bool
+    half_io: bool
+    mask: float = -1e4
+
+
+# By Variant.half_io. Plain: DirectML's published row, for it and CUDA. half_io: that of TensorRT, whose parser knows
+# no operator of ONNX Runtime's own (it refused SkipLayerNormalization and QuickGelu).
+HALF: Mapping[bool, Half] = {False: Half(fused=True, half_io=False), True: Half(fused=False, half_io=True)}
+
+
+def build(graph: Graph, precision: Precision) -> Artifact:
+    """The ONNX file of *graph* at *precision*; fp16 in one of two recipes, by the variant's ``half_io``."""
+    if precision is Precision.FP32:
+        return _derived(graph, {"step": "onnx_gpu", "pooled_in": "float32"}, _pooled)
+    if precision is Precision.FP16:
+        recipe = HALF[graph.variant.half_io]
+        details = {"step": "onnx_gpu_half", **asdict(recipe)}
+        return _derived(graph, details, lambda source, path: _halve(source, path, recipe))
+    raise no_recipe(precision, Format.ONNX_GPU)
+
+
+def _derived(graph: Graph, details: Mapping[str, object], make: Callable[[Path, Path], None]) -> Artifact:
+    import onnxruntime  # its version by itself: onnxruntime-gpu and others are distributions of their own names
+
+    parent = _exported(graph)
+    recipe = {**details, "parent": parent.key, "onnxruntime": onnxruntime.__version__}
+    return graph.store.get(recipe, lambda folder: make(parent.file(NAME), folder / NAME), parent)
+
+
+def _exported(graph: Graph) -> Artifact:
+    parent = program.build(graph, Precision.FP32)
+    if parent.size_bytes > LARGEST:
+        msg = f"a graph of {parent.size_bytes / 2**30:.1f} GiB: ONNX for GPUs is one file of at most 2 GiB"
+        raise UnsupportedError(msg)
+    tools = {name: version(name) for name in ("onnx", "onnxscript", "torch")}
+    recipe = {"step": "onnx_opset", "parent": parent.key, "exported": EXPORTED, "opset": OPSET, **tools}
+    return graph.store.get(recipe, lambda folder: _export(graph, parent, folder / NAME), parent)
+
+
+def _export(graph: Graph, parent: Artifact, path: Path) -> None:
+    import onnx
+    import torch
+    from onnx.version_converter import convert_version
+
+    with TemporaryDirectory() as scratch:
+        torch.onnx.export(
+            torch.export.load(parent.file(program.NAME)),
+            f=Path(scratch) / NAME,
+            dynamo=True,
+            opset_version=EXPORTED,
+            input_names=list(towers.INPUTS[graph.tower]),
+            output_names=list(towers.OUTPUTS[graph.tower]),
+            external_data=False,
+            verbose=False,
+        )
+        model = convert_version(onnx.load(Path(scratch) / NAME), OPSET)
+    for node in model.graph.node:
+        kept = [a for a in node.attribute if a.name != "noop_with_empty_axes"]  # the converter leaves it behind
+        del node.attribute[:]
+        node.attribute.extend(kept)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _pooled(source: Path, path: Path) -> None:
+    """The float32 graph, all of whose operators a GPU has."""
+    import onnx
+
+    model = onnx.load(source)
+    _pool_in_float(model)
+    onnx.save(model, path)
+
+
+def _pool_in_float(model: ModelProto) -> None:
+    """Compare token ids as float32 in place of int64, which CUDA's ArgMax lacks: exact up to 2**24.
+
+    In float16 49406 and 49407 are both 49408, so this comes after a conversion to float16, never before it.
+    """
+    from onnx import TensorProto, helper
+
+    nodes = list(model.graph.node)
+    for node in [node for node in nodes if node.op_type == "ArgMax"]:
+        ids = f"{node.input[0]}_as_float"
+        cast = helper.make_node("Cast", [node.input[0]], [ids], name=ids, to=TensorProto.FLOAT)
+        node.input[0] = ids
+        nodes.insert(nodes.index(node), cast)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _halve(source: Path, path: Path, recipe: Half) -> None:
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    masked = rewrites.finite_mask(source, recipe.mask)
+    model = _fuse(masked) if recipe.fused else OnnxModel(masked)
+    # fused operators are unknown to onnx's shape inference, and need ONNX Runtime's
+    model.convert_float_to_float16(keep_io_types=not recipe.half_io, use_symbolic_shape_infer=recipe.fused)
+    if recipe.fused:
+        _pool_in_float(model.model)
+        counts = Counter(node.op_type for node in model.model.graph.node if node.domain == "com.microsoft")
+        told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing"
+        model.model.metadata_props.add(key=NOTE, value=f"fused: {told}")
+    model.save_model_to_file(str(path))
+
+
+def _fuse(model: ModelProto) -> OnnxModel:
+    """LayerNorm with its skip, GELU, and attention, in ONNX Runtime's own operators."""
+    from onnxruntime.transformers.fusion_options import FusionOptions
+    from onnxruntime.transformers.optimizer import optimize_model
+
+    fused = optimize_model(model, model_type="clip", opt_level=0, optimization_options=FusionOptions("clip"))
+    attention.fuse(fused)
+    return fused
