@@ -77,6 +77,7 @@ def _exported(graph: Graph, opset: int) -> Artifact:
         "opset": opset,
         "torch": version("torch"),
         "onnxscript": version("onnxscript"),
+        "traces": False,
     }
     return graph.store.get(recipe, lambda folder: _export(graph, parent, opset, folder / NAME), parent)
 
@@ -84,24 +85,30 @@ def _exported(graph: Graph, opset: int) -> Artifact:
 def _export(graph: Graph, parent: Artifact, opset: int, path: Path) -> None:
     import torch
 
-    torch.onnx.export(
+    exported = torch.onnx.export(
         torch.export.load(parent.file(program.NAME)),
-        f=path,
         dynamo=True,
         opset_version=opset,
         input_names=list(towers.INPUTS[graph.tower]),
         output_names=list(towers.OUTPUTS[graph.tower]),
-        external_data=parent.size_bytes > 2**30,  # protobuf cannot hold 2 GiB
         verbose=False,
     )
+    if exported is None:  # as without dynamo
+        msg = "torch exported no ONNX program"
+        raise UnsupportedError(msg)
+    for node in exported.model.graph.all_nodes():
+        node.metadata_props.clear()  # torch's stack traces: paths of this machine, and other bytes on each
+    exported.save(path, external_data=parent.size_bytes > 2**30)  # protobuf cannot hold 2 GiB
 
 
 def derived(
     graph: Graph, details: Mapping[str, object], make: Callable[[Path, Path], None], opset: int = OPSET
 ) -> Artifact:
     """The artifact that *make* derives from the FP32 file; *details* and the tool's version are its recipe."""
+    import onnxruntime
+
     parent = _exported(graph, opset)
-    recipe = {**details, "parent": parent.key, "onnxruntime": version("onnxruntime")}
+    recipe = {**details, "parent": parent.key, "onnxruntime": onnxruntime.__version__}
     return graph.store.get(recipe, lambda folder: make(parent.file(NAME), folder / NAME), parent)
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from clip_bench.backends import Arrays, Found, Options, Placement, setting_of
 from clip_bench.backends.onnxruntime import binding, coreml, directml, nvidia, ovep, qnn, vitisai
 from clip_bench.backends.onnxruntime.provider import PACKAGE, Provider
-from clip_bench.errors import UnavailableError, UnsupportedError
+from clip_bench.errors import PlacementError, UnavailableError, UnsupportedError
 from clip_bench.graphs import gpu
 from clip_bench.specs import Device, Precision, Target
 from clip_bench.store import Artifact
@@ -64,7 +64,8 @@ def load(artifact: Artifact, target: Target, options: Options) -> OnnxRuntimeSes
 
     Raises:
         UnavailableError: no ONNX Runtime, no such provider, or none of its devices.
-        UnsupportedError: ONNX Runtime refuses the graph, or cannot place all of it on the provider.
+        UnsupportedError: ONNX Runtime refuses the graph.
+        PlacementError: it would place a part of the graph, or all of it, on the CPU.
     """
     provider = PROVIDERS[target]
     if reason := provider.found(options.settings).missing:
@@ -91,7 +92,7 @@ def load(artifact: Artifact, target: Target, options: Options) -> OnnxRuntimeSes
             raise
         reason = (str(exc).splitlines() or [type(exc).__name__])[0].rpartition(" failed:")[2]  # before it: a path
         msg = f"ONNX Runtime {onnxruntime.__version__} refuses the graph on {target}: {reason.strip()}"
-        raise UnsupportedError(msg) from exc
+        raise (PlacementError if DISABLED in msg else UnsupportedError)(msg) from exc
     fused = session.get_modelmeta().custom_metadata_map.get(gpu.NOTE, "")
     return OnnxRuntimeSession(
         session=session,
@@ -103,6 +104,7 @@ def load(artifact: Artifact, target: Target, options: Options) -> OnnxRuntimeSes
     )
 
 
+DISABLED = "fallback to CPU EP has been explicitly disabled"  # what the runtime says where it would fall back
 _RAISED_BY = "onnxruntime.capi.onnxruntime_pybind11_state"  # a class for each status code, with no common base
 
 
@@ -142,7 +144,7 @@ class OnnxRuntimeSession:
 
         A kernel counts by its first input. A provider that compiles a part of the graph tells nothing of its inside.
         """
-        nodes: Counter[str] = Counter()
+        nodes = Counter({self.asked: 0})
         for part in self.session.get_provider_graph_assignment_info():
             nodes[part.ep_name] += len(part.get_nodes())
         if self.ran and self.profile is not None:

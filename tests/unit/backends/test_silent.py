@@ -105,7 +105,7 @@ def test_what_is_placed_as_asked_passes(load):
 
 
 def test_a_plugin_named_in_a_list_of_providers_is_refused(load):
-    with pytest.raises(UnsupportedError, match="fallback to CPU EP has been explicitly disabled"):
+    with pytest.raises(PlacementError, match="fallback to CPU EP has been explicitly disabled"):
         load("Relu", in_session=True, model=as_built)
 
 
@@ -117,7 +117,7 @@ def test_a_plugin_named_in_a_list_of_providers_is_told_by_where_its_nodes_are(lo
 
 
 def test_a_graph_of_which_nothing_is_placed_is_refused(load):
-    with pytest.raises(UnsupportedError, match="fallback to CPU EP has been explicitly disabled"):
+    with pytest.raises(PlacementError, match="fallback to CPU EP has been explicitly disabled"):
         load("Det", model=as_built)
 
 
@@ -130,7 +130,7 @@ def test_a_graph_of_which_nothing_is_placed_is_told_although_the_provider_is_in_
 
 
 def test_a_graph_of_which_a_part_is_placed_is_refused(load):
-    with pytest.raises(UnsupportedError, match="fallback to CPU EP has been explicitly disabled"):
+    with pytest.raises(PlacementError, match="fallback to CPU EP has been explicitly disabled"):
         load("Relu", "Det")
 
 
@@ -149,7 +149,7 @@ def test_a_graph_of_which_a_part_is_made_ready_is_told_before_it_is_loaded(load)
 
 @pytest.mark.parametrize("told", [pytest.param(told, id=name) for name, told in CREATED_WRONG.items()])
 def test_a_provider_that_cannot_be_created_is_refused(load, told):
-    with pytest.raises(UnsupportedError, match="fallback to CPU EP has been explicitly disabled"):
+    with pytest.raises(PlacementError, match="fallback to CPU EP has been explicitly disabled"):
         load("Relu", model=as_built, options=lambda _: told)
     with pytest.raises(UnsupportedError, match="Unable to compile any nodes"):
         load("Relu", options=lambda _: told)
