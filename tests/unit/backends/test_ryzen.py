@@ -62,7 +62,7 @@ def test_the_graph_alone_answers_near_the_reference(shapes, session):
     assert cosines.min() >= gates.FLOORS[SIXTEEN].minimum
 
 
-def test_the_provider_is_told_what_the_user_says_and_where_to_report():
+def test_the_provider_is_told_what_the_user_says_and_where_to_account_for_nodes():
     plain, more = told({}), told({"target": "X1"})
 
     assert set(plain) == {"cache_dir", "cache_key", "enable_cache_file_io_in_mem"}
@@ -86,7 +86,7 @@ def test_no_two_graphs_options_or_files_share_an_entry_of_the_cache(tmp_path):
 
 
 @pytest.mark.parametrize(("inside", "fault"), [(2, ""), (60, "60 nodes on VITIS_EP_CPU")], ids=["few", "many"])
-def test_nodes_that_the_provider_keeps_on_the_processor_are_counted_by_its_own_report(tmp_path, inside, fault):
+def test_nodes_that_the_provider_keeps_on_the_processor_are_counted_by_its_own_account(tmp_path, inside, fault):
     """As AMD documents the report; the session's own count sees all of these nodes on the provider."""
     _, row = ROWS[Device.NPU]
     places = [("all", 400), ("NPU", 400 - inside), (vitisai.INSIDE, inside)]
@@ -113,7 +113,7 @@ def test_nodes_that_the_provider_keeps_on_the_processor_are_counted_by_its_own_r
 
 
 @pytest.mark.parametrize("left", [None, "", "{}", '{"deviceStat": 3}'], ids=["none", "empty", "bare", "strange"])
-def test_without_that_report_nothing_is_believed(tmp_path, left):
+def test_without_that_account_nothing_is_believed(tmp_path, left):
     if left is not None:
         (tmp_path / vitisai.REPORT).write_text(left, encoding="utf-8")
 
