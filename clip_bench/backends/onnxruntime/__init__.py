@@ -8,9 +8,10 @@ the CPU in silence, for a plugin as well as for a provider whose creation failed
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
@@ -73,6 +74,7 @@ def load(artifact: Artifact, target: Target, options: Options) -> OnnxRuntimeSes
     import onnxruntime
 
     settings, told = onnxruntime.SessionOptions(), provider.told(artifact, options)
+    os.environ.update(provider.environ)
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
@@ -100,6 +102,8 @@ def load(artifact: Artifact, target: Target, options: Options) -> OnnxRuntimeSes
         asked=provider.name,
         told=told,
         note="; ".join(filter(None, (provider.note, fused))),
+        elsewhere=provider.elsewhere,
+        share=provider.share,
         profile=folder,
     )
 
@@ -130,6 +134,8 @@ class OnnxRuntimeSession:
     asked: str
     told: Mapping[str, str]
     note: str
+    elsewhere: Callable[[Mapping[str, str]], Mapping[str, int]]
+    share: float
     profile: Path | None
     ran: bool = False
     dtypes: Counter[str] = field(default_factory=Counter)
@@ -142,15 +148,21 @@ class OnnxRuntimeSession:
     def placement(self) -> Placement:
         """Nodes of the graph by the provider they are assigned to; once run, the kernels of the first call by type.
 
-        A kernel counts by its first input. A provider that compiles a part of the graph tells nothing of its inside.
+        A kernel counts by its first input. A provider that compiles a part of the graph tells nothing of its inside
+        to ONNX Runtime; its row may know more.
         """
         nodes = Counter({self.asked: 0})
         for part in self.session.get_provider_graph_assignment_info():
             nodes[part.ep_name] += len(part.get_nodes())
+        for place, count in self.elsewhere(self.told).items():
+            nodes[self.asked] -= count
+            nodes[place] += count
         if self.ran and self.profile is not None:
             self.dtypes = _kernels(Path(self.session.end_profiling()))
             self._forget()
-        return Placement(nodes=nodes, dtypes=self.dtypes, asked=self.asked, note=self.note, options=self.told)
+        return Placement(
+            nodes=nodes, dtypes=self.dtypes, asked=self.asked, share=self.share, note=self.note, options=self.told
+        )
 
     def close(self) -> None:
         """Remove the profile; the session is freed with its last reference."""

@@ -28,6 +28,10 @@ def _as_built(artifact: Artifact, options: Options) -> Path:  # noqa: ARG001  th
     return artifact.file(".onnx")
 
 
+def _nowhere_else(told: Mapping[str, str]) -> Mapping[str, int]:  # noqa: ARG001  the signature of a row's function
+    return {}
+
+
 def _nothing(settings: Mapping[str, str]) -> str:  # noqa: ARG001  the signature of a row's function
     return ""
 
@@ -46,9 +50,13 @@ class Provider:
     device to plug in. ``lacks`` may find another reason, from the user's options, why it cannot run here.
 
     ``options`` gives what the provider is told, ``config`` the entries of the session's configuration, ``model`` the
-    file that is loaded. The ``keyed`` ones of its options name what belongs to one graph, such as a cache's entry.
-    ``in_session`` says that the provider has no devices to be discovered by, only a name; then ``named`` tells the
-    device. ``bound`` is the device, in ONNX Runtime's words, on which inputs and outputs have buffers bound once.
+    file that is loaded. The ``keyed`` ones of its options name what belongs to one graph, such as a cache's entry;
+    ``environ`` are variables that it reads. ``in_session`` says that the provider has no devices to be discovered by,
+    only a name; then ``named`` tells the device. ``bound`` is the device, in ONNX Runtime's words, on which inputs and
+    outputs have buffers bound once.
+
+    ``elsewhere`` counts, from what the provider was told, nodes that it took and runs in another place, by that
+    place's name; ``share`` is the part of all nodes that may, for a provider without a switch against it.
     """
 
     name: str
@@ -69,6 +77,9 @@ class Provider:
     keyed: frozenset[str] = frozenset()
     config: Callable[[Options], Mapping[str, str]] = _no_options
     model: Callable[[Artifact, Options], Path] = _as_built
+    environ: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: Callable[[Mapping[str, str]], Mapping[str, int]] = _nowhere_else
+    share: float = 0.0
     note: str = ""
 
     def told(self, artifact: Artifact, options: Options) -> Mapping[str, str]:
