@@ -51,6 +51,13 @@ KNOWN: tuple[Gap, ...] = (
         reason="the text tower in it: the published attention mask of -10000 leaves 8 bits a step of 39",
         link=_OLIVE,
     ),
+    Gap(
+        cells="image-vit_b_32_random-onnxruntime-qnn-emulated-int8_qdq",
+        outcome=Outcome.GATE_FAILED,
+        error=r"mean cosine 0\.[0-8]\d* is below 0\.98 for int8_qdq",
+        reason="every activation in 8 bits adds up over 12 layers: with 8-bit weights and 16-bit activations it passes",
+        link="docs/devices.md#qualcomm",
+    ),
 )
 
 

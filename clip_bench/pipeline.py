@@ -143,11 +143,11 @@ def _calibrated(settings: Settings, backend: Backend, target: Target) -> Mapping
 
 def _heavy(case: Case) -> bool:
     """Minutes for one cell, so only with ``--full``: of a full-size model, or of an emulator with eleven inputs."""
-    emulated = case.target.device is Device.EMULATED
     if case.model.weights.kind == "embedded":
-        return emulated and case.tower is Tower.PAIR
+        return case.target.device is Device.EMULATED and case.tower is Tower.PAIR
     varied = case.variant.compiled or case.variant.cuda_graphs  # half_io may be all the fp16 that a target has
-    return emulated or case.tower is Tower.PAIR or case.precision is Precision.A16W8 or varied
+    untimed = not case.target.device.hardware
+    return untimed or case.tower is Tower.PAIR or case.precision is Precision.A16W8 or varied
 
 
 def lacking(settings: Settings, backends: Mapping[str, Backend]) -> Callable[[Case], str]:

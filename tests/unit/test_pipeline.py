@@ -54,13 +54,15 @@ def test_the_matrix_is_of_two_models_unless_more_are_asked_for(small):
 
 
 def test_the_smallest_model_is_measured_whole(small):
-    assert ids(small) == ids(replace(small, full=True))
+    left = set(ids(replace(small, full=True))) - set(ids(small))
+
+    assert all(case.startswith("pair-") and "-emulated-" in case for case in left)
 
 
 def test_of_a_full_size_model_only_what_is_quick_is_measured(small):
     some, every = (ids(replace(small, models=("vit_b_32_random",), full=full)) for full in (False, True))
 
-    words = ("a16w8", "compiled", "cuda_graphs", "emulated")
+    words = ("a16w8", "compiled", "cuda_graphs", "emulated", "numerics")
     slow = [case for case in every if case.startswith("pair-") or any(word in case for word in words)]
 
     assert some == [case for case in every if case not in slow]
