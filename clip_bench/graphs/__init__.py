@@ -50,12 +50,13 @@ def build(graph: Graph, precision: Precision, format: Format) -> Artifact:  # no
     Raises:
         UnsupportedError: nobody has a recipe for that precision in that format.
     """
-    from clip_bench.graphs import onnx_file, openvino_ir, program
+    from clip_bench.graphs import bmodel, onnx_file, openvino_ir, program
 
     made_by: Mapping[Format, Callable[[Graph, Precision], Artifact]] = {
         Format.TORCH_EXPORT: program.build,
         Format.ONNX: onnx_file.build,
         Format.OPENVINO_IR: openvino_ir.build,
+        Format.BMODEL: bmodel.build,
     }
     if format not in made_by:
         msg = f"no recipe makes a graph in the {format} format"
