@@ -56,7 +56,7 @@ def build(graph: Graph, precision: Precision, format: Format) -> Artifact:  # no
     Raises:
         UnsupportedError: nobody has a recipe for that precision in that format.
     """
-    from clip_bench.graphs import gpu, onnx_file, openvino_ir, program, qnn, rknn, vacc, vitisai
+    from clip_bench.graphs import bmodel, gpu, onnx_file, openvino_ir, program, qnn, rknn, vacc, vitisai
 
     made_by: Mapping[Format, Callable[[Graph, Precision], Artifact]] = {
         Format.TORCH_EXPORT: program.build,
@@ -65,6 +65,7 @@ def build(graph: Graph, precision: Precision, format: Format) -> Artifact:  # no
         Format.ONNX_QNN: qnn.build,
         Format.ONNX_VITISAI: vitisai.build,
         Format.OPENVINO_IR: openvino_ir.build,
+        Format.BMODEL: bmodel.build,
         Format.RKNN: rknn.build,
         Format.VACC: vacc.build,
     }
