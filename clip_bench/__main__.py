@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,15 +43,22 @@ def _parser() -> argparse.ArgumentParser:
     compiling = commands.add_parser("compile", help="compile for chips that are not here, and check on their emulator")
     for flag, attributes in OPTIONS:
         compiling.add_argument(flag, **attributes)
+    chip = compiling.add_mutually_exclusive_group(required=True)
+    chip.add_argument(
+        "--soc", action="append", metavar="CHIP", help="context binaries for a Qualcomm chip, such as SC8380XP"
+    )
+    chip.add_argument(
+        "--trtrtx", action="append", metavar="SM", help="TensorRT for RTX's engines, such as SM89: built, and never run"
+    )
+    chip.add_argument("--bm1684x", action="store_true", help="SOPHON's bmodels, by --tpu-mlir-python")
     compiling.add_argument(
-        "--soc",
+        "--precision",
         action="append",
-        required=True,
-        metavar="CHIP",
-        help="a Qualcomm chip, such as SC8380XP; may be repeated",
+        choices=("fp32", "fp16", "int8_qdq", "a16w8"),
+        help="may be repeated, as --soc and --trtrtx may (default: a16w8 for --soc, else fp16)",
     )
     compiling.add_argument(
-        "--precision", action="append", choices=("fp16", "int8_qdq", "a16w8"), help="may be repeated (default: a16w8)"
+        "--batch", action="append", type=int, metavar="N", help="pictures of a bmodel: 1, 8, 16, 32 (default: 1)"
     )
     compiling.add_argument(
         "-o", "--out", type=Path, default=Path("compiled"), help="folder to write (default: compiled)"
@@ -102,12 +109,24 @@ def _tell_devices(found: Mapping[str, Backend], given: Mapping[str, Mapping[str,
 def _compile(options: argparse.Namespace) -> int:
     from clip_bench import offline, settings
 
-    chosen, failed = settings.checked(vars(options)), False
+    chosen = settings.checked(vars(options))
+    if options.bm1684x:
+        return _tell(offline.bmodels(chosen, options.batch or [1], options.out))
+    if options.trtrtx:
+        return _tell(offline.engines(chosen, options.trtrtx, options.precision or ["fp16"], options.out))
+    failed = False
     for made in offline.for_chips(chosen, options.soc, options.precision or ["a16w8"], options.out):
-        sys.stdout.write(f"{made}\n")
-        sys.stdout.flush()
         failed = failed or bool(made.failures)
+        _tell([str(made)])
     return int(failed)
+
+
+def _tell(lines: Iterable[str]) -> int:
+    """Print each line as it comes."""
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    return 0
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -235,15 +235,19 @@ def build(case: Case, format: Format, settings: Settings) -> Artifact:  # noqa: 
         fed, reference = feeds(settings, case.model), reference_of(settings, case.model)
         answers = reference.outputs(fed, case.tower)
         return replay.build(store, reference.artifact, case.tower, fed.calls(case.tower), answers)
-    graph = Graph(
+    return graphs.build(graph_of(case, settings), case.precision, format)
+
+
+def graph_of(case: Case, settings: Settings) -> Graph:
+    """What a recipe makes the artifact of *case* from."""
+    return Graph(
         source=source(settings, case.model),
         tower=case.tower,
-        store=store,
+        store=Store(settings.cache),
         calibration=lambda: calibration(settings, case.model),
         variant=case.variant,
         settings=setting_of(case.target, settings.by_name),
     )
-    return graphs.build(graph, case.precision, format)
 
 
 def judge(prepared: Prepared, settings: Settings) -> Record:
