@@ -7,17 +7,22 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from clip_bench.record import Run
-from clip_bench.report.columns import FULL, TOWERS, Row, outcome
+from clip_bench.report.columns import FULL, TOWERS, Cell, Row, outcome
 from clip_bench.report.figures import ABSENT, fixed, markdown
 from clip_bench.report.rows import frame
 
 WORD = re.compile(r"(?:^|-)(?P<method>minmax|percentile|entropy)_(?P<rows>[1-9]\d*)$")  # the end of a variant
 METHODS = {
     "minmax": "the least and the greatest value seen",
-    "percentile": "all but 0.001 % of the values seen, by a histogram",
-    "entropy": "the range whose 8-bit histogram is nearest to the one seen (Kullback-Leibler)",
+    "percentile": "all but 0.001 % of the values seen, by a histogram of 2048 bins",
+    "entropy": "the range whose 128 steps are nearest to the histogram of the values seen (Kullback-Leibler). ONNX "
+    "Runtime's histogram begins with 128 bins, so that the first rows leave it one choice, minmax's; only where later "
+    "rows widen it is there another ([onnxruntime#9597](https://github.com/microsoft/onnxruntime/issues/9597))",
 }
-FIGURES = ("Mean similarity", "Worst sample", "Top-1 (%)", "R@1 text→image (%)", "R@1 image→text (%)")
+FIGURES: dict[str, Cell] = {
+    "Mean similarity": lambda row: fixed(row["similarity_mean"], 5),
+    **{head: FULL[head] for head in ("Worst sample", "Top-1 (%)", "R@1 text→image (%)", "R@1 image→text (%)")},
+}
 REFERENCE = {"top-1": "top1", "R@1 text→image": "t2i_r1", "R@1 image→text": "i2t_r1"}
 CELL = ("model", "tower", "target", "precision", "data")
 
@@ -56,7 +61,7 @@ def legend() -> str:
 
 def _table(rows: Sequence[Row]) -> list[str]:
     first = rows[0]
-    cells = [[*_chosen(row), *(FULL[head](row) for head in FIGURES), outcome(row)] for row in rows]
+    cells = [[*_chosen(row), *(cell(row) for cell in FIGURES.values()), outcome(row)] for row in rows]
     words = ", ".join(
         f"{name} {fixed(first[f'{score}_reference_percent'], 1)} %"
         for name, score in REFERENCE.items()

@@ -81,7 +81,7 @@ def test_the_newest_result_of_a_cell_is_shown_once_and_a_run_of_all_kinds_is_on_
 
     told = [line for line in found["calibration.md"].splitlines() if "gate failed" in line]
     assert len(told) == len(CHOSEN)
-    assert [("entropy" in line, "0.7000" in line) for line in told] == [(False, False)] * 3 + [(True, True)]
+    assert [("entropy" in line, "0.70000" in line) for line in told] == [(False, False)] * 3 + [(True, True)]
     assert "int8_qdq entropy_100" in found["example/README.md"]
 
 
