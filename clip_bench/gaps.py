@@ -36,27 +36,31 @@ _OLIVE = (
     "https://github.com/microsoft/olive-recipes/blob/main/openai-clip-vit-base-patch32/VitisAI/"
     "openai_clip-vit-base-patch32_ptq_qdq_vitis_ai.json"
 )
+_MASK = "the published recipe's attention mask of -10000 leaves 8 bits a step of 39 for every attention score"
 KNOWN: tuple[Gap, ...] = (
-    Gap(
-        cells="text-shapes_tiny-onnxruntime-vitisai-numerics-int8_qdq*",
-        outcome=Outcome.GATE_FAILED,
-        error=r"text_embedding: mean cosine 0\.[0-8]",
-        reason="the published recipe's attention mask of -10000 leaves 8 bits a step of 39 for every attention score",
-        link=_OLIVE,
+    *(
+        Gap(
+            cells=f"text-{model}-onnxruntime-vitisai-numerics-int8_qdq*",
+            outcome=Outcome.GATE_FAILED,
+            error=r"text_embedding: mean cosine 0\.[0-8]",  # shapes_tiny 0.52, vit_b_32_random 0.70; a mask of -100: 0.998
+            reason=_MASK,
+            link=_OLIVE,
+        )
+        for model in ("shapes_tiny", "vit_b_32_random")
     ),
     Gap(
         cells="pair-shapes_tiny-onnxruntime-vitisai-numerics-int8_qdq*",
         outcome=Outcome.GATE_FAILED,
         error=r"logits: ",
-        reason="the text tower in it: the published attention mask of -10000 leaves 8 bits a step of 39",
+        reason=f"{_MASK}, in the text tower within",
         link=_OLIVE,
     ),
     Gap(
-        cells="image-vit_b_32_random-onnxruntime-qnn-emulated-int8_qdq",
+        cells="image-vit_b_32_random-onnxruntime-vitisai-numerics-int8_qdq",
         outcome=Outcome.GATE_FAILED,
-        error=r"mean cosine 0\.[0-8]\d* is below 0\.98 for int8_qdq",
-        reason="every activation in 8 bits adds up over 12 layers: with 8-bit weights and 16-bit activations it passes",
-        link="docs/devices.md#qualcomm",
+        error=r"image_embedding: mean cosine 0\.[78]",  # 0.84
+        reason="8-bit activations of every operator cost a ViT of this size its answer; 16-bit ones do not",
+        link=_OLIVE,
     ),
 )
 
