@@ -62,6 +62,13 @@ KNOWN: tuple[Gap, ...] = (
         reason="8-bit activations of every operator cost a ViT of this size its answer; 16-bit ones do not",
         link=_OLIVE,
     ),
+    Gap(
+        cells="image-vit_b_32_random-onnxruntime-qnn-emulated-int8_qdq",
+        outcome=Outcome.GATE_FAILED,
+        error=r"mean cosine 0\.[78]\d* is below 0\.98 for int8_qdq",  # 0.84
+        reason="8-bit activations of every operator cost a ViT of this size its answer; 16-bit ones do not",
+        link="docs/devices.md#qualcomm",
+    ),
 )
 
 

@@ -324,29 +324,24 @@ def gaps(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("provider", "status", "told"),
-    [
-        ("refused", 0, "1 xfailed"),
-        ("absent", 0, "1 skipped"),
-        ("misplaced", 1, "acme ran 7 nodes elsewhere"),
-        ("exhausted", 1, "MemoryError: 2 GiB asked"),
-        ("good", 1, "ended ok, in spite of the known gap: no such layer (acme/rt#7): take the gap out"),
-    ],
-    ids=["expected", "not_here", "another_error", "another_outcome", "mended"],
-)
-def test_a_known_gap_is_strict(run, acme, gaps, scenes, sound, provider, status, told):  # noqa: ARG001  see sabotaged
-    chosen = ("-k", f"image and shapes_tiny and {provider} and not emulated", "-p", "gapped")
+def test_a_known_gap_is_strict(run, acme, gaps, scenes, sound):  # noqa: ARG001  see sabotaged
+    """One ends as its gap says, one is not here; one has another error, one another outcome, and one is mended."""
+    chosen = "image and shapes_tiny and (refused or absent or misplaced or exhausted or good) and not emulated"
 
-    ended = run(*chosen, *FEW, "--data", scenes, sites=[acme, gaps])
+    ended = run("-k", chosen, "-p", "gapped", *FEW, "--data", scenes, sites=[acme, gaps])
 
-    assert (ended.status, told in ended.out) == (status, True), ended.out + ended.err
+    assert ended.status == 1
+    assert re.search(r"=+ 1 failed, 1 skipped, \d+ deselected, 1 xfailed, 2 errors in ", ended.out)
+    assert "acme ran 7 nodes elsewhere" in ended.out
+    assert "MemoryError: 2 GiB asked" in ended.out
+    assert "ended ok, in spite of the known gap: no such layer (acme/rt#7): take the gap out" in ended.out
 
 
-def test_a_cell_that_ended_as_its_gap_says_tells_so_in_the_run(run, acme, gaps, scenes, sound):  # noqa: ARG001  ditto
+def test_a_cell_that_ends_as_its_gap_says_fails_no_run_and_tells_so(run, acme, gaps, scenes, sound):  # noqa: ARG001  ditto
     ended = run("-k", "image and shapes_tiny and refused", "-p", "gapped", *FEW, "--data", scenes, sites=[acme, gaps])
 
     (entry,) = ended.entries.values()
+    assert ended.status == 0
     assert entry.outcome is Outcome.UNSUPPORTED
     assert entry.reason == "acme knows no LayerNormalization; known gap: no such layer (acme/rt#7)"
 
@@ -386,7 +381,7 @@ def test_every_session_that_was_loaded_is_closed(sabotaged):
 def test_cells_that_cannot_run_here_are_skipped_each_with_its_reason(absent):
     assert absent.status == 0, absent.out + absent.err
     assert {entry.outcome for entry in absent.entries.values()} == {Outcome.SKIPPED}
-    assert all("NPU" in entry.reason or "install" in entry.reason for entry in absent.entries.values())
+    assert all(re.search(r"\bNPU\b|\binstall|^needs ", entry.reason) for entry in absent.entries.values())
     assert absent.data["benchmarks"] == []
 
 

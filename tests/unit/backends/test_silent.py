@@ -113,7 +113,7 @@ def test_a_plugin_named_in_a_list_of_providers_is_refused(load):
 def test_a_plugin_named_in_a_list_of_providers_is_told_by_where_its_nodes_are(load):
     session = load("Relu", in_session=True, model=as_built)
 
-    assert fault(session) == f"asked for {qnn.NAME}, and the runtime placed {HOST}"
+    assert fault(session) == f"asked for {qnn.NAME}, and the runtime placed 0 nodes on {qnn.NAME}, {HOST}"
 
 
 def test_a_graph_of_which_nothing_is_placed_is_refused(load):

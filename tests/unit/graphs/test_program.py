@@ -130,7 +130,7 @@ def test_a_precision_without_a_recipe_is_named_with_its_format(shapes):
 
     for precision, kind in (
         (Precision.A16W8, Format.TORCH_EXPORT),
-        (Precision.BF16, Format.ONNX),
+        (Precision.BF16, Format.ONNX_QNN),
         (Precision.INT8_NNCF, Format.ONNX),
         (Precision.INT8_QDQ, Format.OPENVINO_IR),
     ):
