@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_bench import backends, gaps, machine, pipeline, record, settings
+from clip_bench import backends, gaps, machine, matrix, pipeline, record, settings
 from clip_bench.errors import ClipBenchError, PlacementError, UnavailableError, UnsupportedError, UsageError
 from clip_bench.ledger import Ledger
 from clip_bench.record import Entry, Outcome
@@ -62,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         config.stash[SETTINGS] = settings.checked(vars(config.option))
         config.stash[BACKENDS] = backends.discover()
-        cases = pipeline.matrix(config.stash[SETTINGS], config.stash[BACKENDS])
+        cases = matrix.cells(config.stash[SETTINGS], config.stash[BACKENDS])
         config.stash[CASES] = {case.id: case for case in cases}
     except UsageError as exc:
         raise pytest.UsageError(str(exc)) from exc

@@ -76,12 +76,12 @@ def _parser() -> argparse.ArgumentParser:
 def _list(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from clip_bench import backends, pipeline, settings
+    from clip_bench import backends, matrix, settings
 
     chosen, found = settings.checked(vars(options)), backends.discover()
-    planned = {case.id for case in pipeline.matrix(chosen, found)}
-    lacking, ready = pipeline.lacking(chosen, found), 0
-    for case in pipeline.matrix(replace(chosen, full=True), found):
+    planned = {case.id for case in matrix.cells(chosen, found)}
+    lacking, ready = matrix.lacking(chosen, found), 0
+    for case in matrix.cells(replace(chosen, full=True), found):
         reason = lacking(case)
         ready += not reason
         state = f"not here: {reason}" if reason else "will run" if case.id in planned else "will run with --full"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from clip_bench import pipeline
+from clip_bench import matrix, pipeline
 from clip_bench.backends import Options, onnxruntime, setting_of, sophon
 from clip_bench.backends.onnxruntime import compile as compiling
 from clip_bench.backends.onnxruntime import qnn
@@ -106,7 +106,7 @@ def bmodels(settings: Settings, batches: Sequence[int], out: Path) -> Iterator[s
 
 def _cases(settings: Settings, target: Target, precisions: Sequence[str]) -> Iterator[Case]:
     """The towers of every model on *target*, at every precision."""
-    for spec in pipeline.models(settings):
+    for spec in matrix.models(settings):
         for precision in precisions:
             for tower in TOWERS:
                 yield Case(model=spec, tower=tower, target=target, precision=Precision(precision))

@@ -1,15 +1,13 @@
-"""The story on one page: which cells there are, and how one is built, loaded, judged and recorded."""
+"""The story on one page: how a cell is built, loaded, judged and recorded."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +23,22 @@ from clip_bench.backends import (
     Session,
     format_of,
     found,
-    options_of,
     setting_of,
-    targets_of,
-    variants_of,
 )
 from clip_bench.data import Samples, folders, generated
-from clip_bench.errors import PlacementError, UnavailableError, UsageError
+from clip_bench.errors import PlacementError, UnavailableError
 from clip_bench.graphs import Calibration, Graph, replay
-from clip_bench.models import catalog, towers, weights
+from clip_bench.matrix import no_reference
 from clip_bench.models import feeds as feeding
 from clip_bench.models import reference as referring
+from clip_bench.models import towers
 from clip_bench.models.feeds import Feeds
 from clip_bench.models.reference import Reference
 from clip_bench.models.weights import Source
 from clip_bench.quality import gates, metrics, noise, scores
 from clip_bench.record import ArtifactFacts, Boundary, Cold, Executed, Quality, Record, Score, Timing
-from clip_bench.settings import DEFAULT_MODELS, SAMPLES, Settings
-from clip_bench.specs import Case, Device, Format, ModelSpec, Precision, Target, Tower, Variant
+from clip_bench.settings import SAMPLES, Settings
+from clip_bench.specs import Case, Device, Format, ModelSpec, Tower
 from clip_bench.store import Artifact, Store
 from clip_bench.timing import latency, memory
 
@@ -76,99 +72,6 @@ class Prepared:
         return self.calls[:ROTATED]
 
 
-def models(settings: Settings) -> list[ModelSpec]:
-    """The models that a run is about: those named, else every one with ``--full``, else the default two.
-
-    Raises:
-        UsageError: no such model, or two that a cell's id would not tell apart.
-    """
-    if settings.models:
-        chosen = list(dict.fromkeys(catalog.find(name) for name in settings.models))
-        for name, count in Counter(spec.name for spec in chosen).items():
-            if count > 1:
-                msg = f"{count} of the models given would be called {name}; rename a weights file, or run one at a time"
-                raise UsageError(msg)
-        return chosen
-    return [spec for name, spec in catalog.MODELS.items() if settings.full or name in DEFAULT_MODELS]
-
-
-def matrix(settings: Settings, backends: Mapping[str, Backend]) -> Iterator[Case]:
-    """Every cell that some machine could run, the same on every machine, in a stable order.
-
-    Raises:
-        UsageError: a model cannot be used, an option belongs to nobody, or a backend offers a target that is not its
-            own.
-    """
-    _refuse_strange(settings, backends)
-    offers = [
-        (target, {Variant(): precisions, **variants_of(backend, target), **_calibrated(settings, backend, target)})
-        for backend in backends.values()
-        for target, precisions in targets_of(backend, settings.by_name).items()
-    ]
-    for spec in models(settings):
-        for tower in Tower:
-            for target, offered in offers:
-                for variant, allowed in offered.items():
-                    for precision in (p for p in Precision if p in allowed):
-                        case = Case(model=spec, tower=tower, target=target, precision=precision, variant=variant)
-                        if settings.full or not _heavy(case):
-                            yield case
-
-
-def _refuse_strange(settings: Settings, backends: Mapping[str, Backend]) -> None:
-    """Raise for what belongs to nobody: a target of another backend's name, or an option that none takes."""
-    known: dict[str, set[str]] = {}
-    for name, backend in backends.items():
-        if strange := [str(target) for target in backend.TARGETS if target.backend != name]:
-            msg = f"the backend {name} offers targets of another name, {', '.join(strange)}; mend or uninstall it"
-            raise UsageError(msg)
-        for owner, keys in options_of(backend).items():
-            known.setdefault(owner, set()).update(keys)
-    for owner, key, _ in settings.options:
-        if key not in known.get(owner, ()):
-            takes = ", ".join(f"{name}.{each}" for name in sorted(known) for each in sorted(known[name])) or "none"
-            msg = f"--option {owner}.{key}: no backend takes it; there are {takes}"
-            raise UsageError(msg)
-
-
-def _calibrated(settings: Settings, backend: Backend, target: Target) -> Mapping[Variant, frozenset[Precision]]:
-    """The variants that ``--calibration`` adds where a recipe takes the method."""
-    methods = graphs.CALIBRATED.get(format_of(backend, target), frozenset())
-    static = targets_of(backend, settings.by_name)[target] & {
-        *(Precision.INT8_QDQ, Precision.A16W8, Precision.INT8_NNCF)
-    }
-    given = [text for text in settings.calibrations if text.rpartition("_")[0] in methods]
-    return {Variant(calibration=text): static for text in given}
-
-
-def _heavy(case: Case) -> bool:
-    """Minutes for one cell, so only with ``--full``: of a full-size model, or of an emulator with eleven inputs."""
-    if case.model.weights.kind == "embedded":
-        return case.target.device is Device.EMULATED and case.tower is Tower.PAIR
-    varied = case.variant.compiled or case.variant.cuda_graphs  # half_io may be all the fp16 that a target has
-    untimed = not case.target.device.hardware
-    return untimed or case.tower is Tower.PAIR or case.precision is Precision.A16W8 or varied
-
-
-def lacking(settings: Settings, backends: Mapping[str, Backend]) -> Callable[[Case], str]:
-    """A function that says what this machine lacks to run a case, as far as is known without loading it.
-
-    Each backend is asked once; empty means that nothing is missing.
-    """
-    here = {
-        target: state for backend in backends.values() for target, state in found(backend, settings.by_name).items()
-    }
-    absent = {target: state.missing for target, state in here.items()}
-    return lambda case: absent.get(case.target, "") or _no_reference() or weights.here(case.model, settings.weights)
-
-
-def _no_reference() -> str:
-    """What the FP32 reference lacks, which every cell is held against; empty where it can be computed."""
-    return (
-        "" if find_spec("open_clip") else "the reference needs PyTorch and open_clip: pip install 'clip-bench[torch]'"
-    )
-
-
 def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> Prepared:
     """Build the artifact of *case* where none is, and load it on its target.
 
@@ -179,7 +82,7 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> 
     """
     backend, settings = backends[case.target.backend], scoped(settings, case)
     here = found(backend, settings.by_name).get(case.target, Found())
-    if reason := here.missing or _no_reference():
+    if reason := here.missing or no_reference():
         raise UnavailableError(reason)
     source(settings, case.model).sha256()  # weights that are not here are told before any work is done
     fed, reference = feeds(settings, case.model), reference_of(settings, case.model)

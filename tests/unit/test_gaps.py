@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from clip_bench import backends, gaps, pipeline
+from clip_bench import backends, gaps, matrix
 from clip_bench.gaps import Gap
 from clip_bench.record import Outcome
 
@@ -17,7 +17,7 @@ def test_a_gap_expects_its_outcome_and_a_reason_in_which_its_error_is_found():
 
 
 def test_the_first_gap_whose_pattern_fits_covers_a_cell(small, monkeypatch):
-    case = next(iter(pipeline.matrix(small, backends.discover())))
+    case = next(iter(matrix.cells(small, backends.discover())))
     monkeypatch.setattr(gaps, "KNOWN", (GAP, replace(GAP, cells=case.id), replace(GAP, cells="*")))
 
     assert gaps.covering(case) is gaps.KNOWN[1]
@@ -25,7 +25,7 @@ def test_the_first_gap_whose_pattern_fits_covers_a_cell(small, monkeypatch):
 
 def test_every_known_gap_is_of_a_cell_that_there_is_with_an_error_a_reason_and_a_link(small):
     every = replace(small, models=(), full=True, calibrations=("minmax_12",))
-    covered = {gaps.covering(case) for case in pipeline.matrix(every, backends.discover())}
+    covered = {gaps.covering(case) for case in matrix.cells(every, backends.discover())}
 
     for gap in gaps.KNOWN:
         assert gap in covered, gap

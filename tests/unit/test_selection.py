@@ -9,7 +9,7 @@ from itertools import permutations
 
 import pytest
 
-from clip_bench import backends, pipeline
+from clip_bench import backends, matrix
 from clip_bench.models import catalog
 
 FAMILY = "int8"
@@ -20,7 +20,7 @@ BENCH = "tests/bench/test_latency.py"
 @pytest.fixture(scope="module")
 def cells(small):
     """Every cell that there is."""
-    return list(pipeline.matrix(replace(small, models=(), full=True), backends.discover()))
+    return list(matrix.cells(replace(small, models=(), full=True), backends.discover()))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,105 @@
+"""Which cells there are."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from clip_bench import backends, matrix
+from clip_bench.errors import UsageError
+from clip_bench.models import catalog
+from clip_bench.specs import Device, Format, Precision, Target, Tower, Variant
+
+
+def ids(settings):
+    return [case.id for case in matrix.cells(settings, backends.discover())]
+
+
+def test_the_matrix_is_of_two_models_unless_more_are_asked_for(small):
+    chosen = replace(small, models=())
+
+    assert [spec.name for spec in matrix.models(chosen)] == ["shapes_tiny", "vit_b_32_random"]
+    assert [spec.name for spec in matrix.models(replace(chosen, full=True))] == list(catalog.MODELS)
+
+
+def test_the_smallest_model_is_measured_whole(small):
+    left = set(ids(replace(small, full=True))) - set(ids(small))
+
+    assert all(case.startswith("pair-") and "-emulated-" in case for case in left)
+
+
+def test_of_a_full_size_model_only_what_is_quick_is_measured(small):
+    some, every = (ids(replace(small, models=("vit_b_32_random",), full=full)) for full in (False, True))
+
+    words = ("a16w8", "compiled", "cuda_graphs", "emulated", "numerics")
+    slow = [case for case in every if case.startswith("pair-") or any(word in case for word in words)]
+
+    assert some == [case for case in every if case not in slow]
+    assert {case.split("-")[0] for case in some} == {"image", "text"}
+    assert len(slow) > len(every) / 4
+
+
+def test_a_model_named_twice_is_measured_once(small):
+    assert ids(replace(small, models=("shapes_tiny", "shapes_tiny"))) == ids(small)
+
+
+def test_two_models_that_ids_cannot_tell_apart_are_refused(small, tmp_path):
+    names = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.pt").touch()
+        names.append(f"RN50:{tmp_path / folder / 'mine.pt'}")
+
+    with pytest.raises(UsageError, match="2 of the models given would be called rn50_mine"):
+        matrix.models(replace(small, models=tuple(names)))
+
+
+def test_a_backend_cannot_offer_the_targets_of_another(small):
+    thief = SimpleNamespace(TARGETS={Target(backend="null", device=Device.NPU): frozenset({Precision.FP32})})
+
+    with pytest.raises(UsageError, match="the backend acme offers targets of another name, null-npu"):
+        list(matrix.cells(small, {"acme": thief}))
+
+
+def test_variants_and_precisions_are_those_that_the_backend_offers(small):
+    target, variant = Target(backend="acme", device=Device.NPU), Variant(compiled=True)
+    acme = SimpleNamespace(
+        TARGETS={target: frozenset({Precision.BF16, Precision.FP32})},
+        VARIANTS={target: {variant: frozenset({Precision.BF16})}},
+    )
+
+    found = [(case.precision, case.variant) for case in matrix.cells(small, {"acme": acme})]
+
+    assert found == [(Precision.FP32, Variant()), (Precision.BF16, Variant()), (Precision.BF16, variant)] * len(Tower)
+
+
+def test_a_way_to_calibrate_adds_a_cell_for_each_static_one_where_a_recipe_takes_it(small):
+    words, static = ("minmax_12", "percentile_200"), {Precision.INT8_QDQ, Precision.A16W8}
+    takes, takes_none = (
+        SimpleNamespace(TARGETS={Target(backend=name, device=Device.NPU): {Precision.FP32, *static}}, FORMAT=form)
+        for name, form in (("acme", Format.ONNX), ("other", Format.RKNN))
+    )
+
+    cases = list(matrix.cells(replace(small, calibrations=words), {"acme": takes, "other": takes_none}))
+
+    added = [case for case in cases if case.variant.calibration]
+    assert {(case.target.backend, case.precision, str(case.variant)) for case in added} == {
+        ("acme", precision, word) for precision in static for word in words
+    }
+    assert len(added) == len(Tower) * len(static) * len(words)
+
+
+def test_rows_to_calibrate_on_make_a_cell_more_of_each_static_precision(small):
+    plain, more = ids(small), ids(replace(small, calibrations=("percentile_12", "entropy_300")))
+
+    added = {word.partition("-")[2] for word in set(more) - set(plain) if "-onnxruntime-cpu-" in word}
+
+    assert added == {
+        f"shapes_tiny-onnxruntime-cpu-{precision}-{text}"
+        for precision in ("int8_qdq", "a16w8")
+        for text in ("percentile_12", "entropy_300")
+    }
+    assert not [word for word in set(more) - set(plain) if "torch" in word]
+    assert [word for word in more if word not in plain and word.startswith("image-shapes_tiny-openvino-cpu")] == [
+        "image-shapes_tiny-openvino-cpu-int8_nncf-percentile_12"
+    ]
