@@ -33,6 +33,7 @@ HEADINGS = {
     "text": "Text Model: the text tower alone",
     "pair": "CLIP Model: both towers fused in one graph",
 }
+KINDS = {"emulated": "on emulators: answers, and no times", "numerics": "the graph's numerics alone"}
 SETTING = ("batch", "texts", "inside_clock", "threads")  # of a call; image size and tokens belong to the model
 MEASURED = frozenset({Outcome.OK, Outcome.GATE_FAILED})
 LEGEND = (
@@ -104,11 +105,15 @@ def overhead(frame: pd.DataFrame) -> str:
 def _hardware(frame: pd.DataFrame, heads: Sequence[str], head: Cell, legend: str) -> str:
     parts = []
     rows = [row for row in _measured(frame) if row["outcome"] in MEASURED and _has(row, "rounds", "similarity_mean")]
-    for group in sorted(_groups(rows, ("tower", *SETTING)), key=lambda group: _rank(group[0]["tower"])):
-        tower = group[0]["tower"]
+    for row in rows:
+        row["kind"] = row["device"] if row["device"] in platforms.NOT_HARDWARE else ""
+    groups = _groups(rows, ("tower", *SETTING, "kind"))
+    for group in sorted(groups, key=lambda group: (_rank(group[0]["tower"]), group[0]["kind"])):
+        tower, kind = group[0]["tower"], group[0]["kind"]
         notes = [f"{mark} {note}." for mark, note in NOTES.items() if any(mark in marks(row) for row in group)]
         table = markdown(heads, list(_block_rows(group, head)), left=2)
-        parts += [f"### {HEADINGS.get(tower, tower)}", _call(group), table, "\n".join(notes)]
+        heading = ", ".join(filter(None, (HEADINGS.get(tower, tower), KINDS.get(kind, ""))))
+        parts += [f"### {heading}", _call(group), table, "\n".join(notes)]
     return _join([legend, *parts, overhead(frame)] if parts else ["No cell was measured.", overhead(frame)])
 
 
@@ -151,7 +156,11 @@ def _scored(rows: Sequence[Row]) -> str:
 
 def _told(rows: Sequence[Row], name: str, unit: str) -> str:
     """A size that belongs to the model: once where all agree, else for each model; empty where none has it."""
-    by_model = {row["model"]: row[name] for row in rows if not pd.isna(row[name])}
+    sizes: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if not pd.isna(row[name]):
+            sizes.setdefault(row["model"], {})[str(row[name])] = None
+    by_model = {model: " or ".join(several) for model, several in sizes.items()}
     if len(set(by_model.values())) <= 1:
         return "".join(f"{size} {unit}" for size in set(by_model.values()))
     return ", ".join(f"{model} {size} {unit}" for model, size in by_model.items())
