@@ -46,7 +46,7 @@ def boundaries(run, **changes):
 def test_hardware_table_has_the_columns_of_seed_000(run):
     heads = [line for line in lines(hardware(frame([run]))) if line[0] == "Platform"]
 
-    assert heads == [SEED] * 3
+    assert heads == [SEED] * 4
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,31 @@ def test_hardware_table_has_the_columns_of_seed_000(run):
 def test_unlike_boundaries_share_no_column(run, changes):
     table = hardware(frame([boundaries(run, **changes)]))
 
-    assert sum(line[0] == "Platform" for line in lines(table)) == 6
+    assert sum(line[0] == "Platform" for line in lines(table)) == 8
 
 
 def test_towers_stand_apart(run):
     tables = re.split(r"^### ", hardware(frame([run])), flags=re.MULTILINE)[1:]
 
-    for words, table in zip(("Vision", "Text", "CLIP"), tables, strict=False):
+    for words, table in zip(("Vision", "Vision", "Text", "CLIP"), tables, strict=False):
         assert all(line[1].startswith(words) for line in lines(table)[2:])
+
+
+def test_what_is_no_hardware_stands_apart_from_what_is(run):
+    tables = re.split(r"^### ", hardware(frame([run])), flags=re.MULTILINE)[1:]
+
+    apart = [table for table in tables if ", on emulators: answers, and no times" in table.splitlines()[0]]
+
+    assert ["‡" in table for table in tables] == [table in apart for table in tables]
+    assert len(apart) == 1
+    assert all(line[5:] == ["-"] * 7 for line in lines(apart[0])[2:])
+
+
+def test_samples_of_one_model_that_differ_are_all_told(run):
+    table = frame([run])
+    table.loc[table["case"] == "image-shapes_tiny-torch-cpu-fp32", "samples"] = 7
+
+    assert "Accuracy is over 7 or 400 samples" in hardware(table)
 
 
 def test_the_harness_is_no_platform(run):
