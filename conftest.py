@@ -302,14 +302,21 @@ def _broken(config: pytest.Config) -> list[str]:
 
 
 def _unmet(config: pytest.Config) -> list[str]:
-    """The words of --require with which no cell ended ok."""
-    ok = [entry.case for entry in config.stash[LEDGER].entries.values() if entry.outcome is Outcome.OK]
+    """The words of --require with which no cell ended ok; one whose choice of devices ran elsewhere does not count."""
+    ended = config.stash[LEDGER].entries.values()
+    ok = [entry.case for entry in ended if entry.outcome is Outcome.OK and _served(entry)]
     cases = config.stash[CASES]
     return [
         word
         for word in config.getoption("--require")
         if not any(word in {cases[name].target.device, str(cases[name].target)} for name in ok)
     ]
+
+
+def _served(entry: Entry) -> bool:
+    """Whether the device that the target means did any of the work, as far as the runtime tells."""
+    executed = entry.record.executed
+    return executed is None or not executed.nodes or executed.nodes.get(executed.asked, 0) > 0
 
 
 def _write(config: pytest.Config) -> None:

@@ -374,7 +374,7 @@ def test_every_session_that_was_loaded_is_closed(sabotaged):
         sorted(line.removeprefix(word) for line in lines if line.startswith(word)) for word in ("load ", "close ")
     )
 
-    assert len(loaded) == 27
+    assert len(loaded) == 28
     assert loaded == closed
 
 
@@ -392,6 +392,17 @@ def test_what_is_required_and_missing_fails_the_run_and_is_named(run, absent):
     assert "--require npu: no npu cell ended ok" in ended.out
     assert "--require null-cpu: no null-cpu cell ended ok" in ended.out
     assert list(ended.entries) == list(absent.entries)
+
+
+def test_what_is_required_is_not_met_by_a_device_that_left_all_its_work_to_another(run, acme, scenes, sound):  # noqa: ARG001  see sabotaged
+    chosen = ("-k", "image and shapes_tiny and (delegated or shared)", "--data", scenes, *FEW)
+
+    ended = run(*chosen, "--require", "acme-shared-cpu", "--require", "acme-delegated-cpu", sites=[acme])
+
+    assert {entry.outcome for entry in ended.entries.values()} == {Outcome.OK}
+    assert ended.status == 1
+    assert "--require acme-delegated-cpu: no acme-delegated-cpu cell ended ok" in ended.out
+    assert "--require acme-shared-cpu" not in ended.out
 
 
 def test_what_is_required_and_not_even_selected_fails_the_run(run):

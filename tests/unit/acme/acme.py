@@ -42,12 +42,13 @@ ANSWERS = {
     "changed": lambda rows, turn: rows * (1 if turn > 1 else 1 + 1e-6),
     "drifting": lambda rows, turn: rows * (1 if turn < TIMED else 1 + 1e-6),
     "restless": lambda rows, turn: rows * (1 + 1e-6 * turn),
-    **dict.fromkeys(["elsewhere", "unplaced", "shared", "brainy", "moving"], lambda rows, _: rows),
+    **dict.fromkeys(["elsewhere", "unplaced", "shared", "delegated", "brainy", "moving"], lambda rows, _: rows),
 }
 PLACED = {
     "elsewhere": {"nodes": {"acme": 3, "host": 1}},
     "unplaced": {"nodes": {"acme": 0}},
     "shared": {"nodes": {"acme": 3, "host": 1}, "share": 0.25},
+    "delegated": {"nodes": {"host": 4}, "share": 1.0},
     "brainy": {"dtypes": {"float32": 8, "bfloat16": 2}},
 }
 MOVED = {"shuffled": 5, "previous": -1}  # answers of the call so many places on
