@@ -63,9 +63,9 @@ KNOWN: tuple[Gap, ...] = (
         link=_OLIVE,
     ),
     Gap(
-        cells="image-vit_b_32_random-onnxruntime-qnn-emulated-int8_qdq",
+        cells="*-vit_b_32_random-onnxruntime-qnn-emulated-int8_qdq",
         outcome=Outcome.GATE_FAILED,
-        error=r"mean cosine 0\.[78]\d* is below 0\.98 for int8_qdq",  # 0.84
+        error=r"mean cosine 0\.(8|97)\d* is below 0\.98 for int8_qdq",  # image 0.84, text 0.976
         reason="8-bit activations of every operator cost a ViT of this size its answer; 16-bit ones do not",
         link="docs/devices.md#qualcomm",
     ),
