@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clip_bench.errors import ClipBenchError
+from clip_bench.errors import ClipBenchError, UsageError
 
 if TYPE_CHECKING:
     from clip_bench.backends import Backend
@@ -110,6 +110,12 @@ def _compile(options: argparse.Namespace) -> int:
     from clip_bench import offline, settings
 
     chosen = settings.checked(vars(options))
+    if options.bm1684x and options.precision not in (None, ["fp16"]):
+        msg = "--bm1684x compiles in fp16 alone: leave --precision out"
+        raise UsageError(msg)
+    if options.batch and not options.bm1684x:
+        msg = "--batch is for --bm1684x: every other file takes one picture or text"
+        raise UsageError(msg)
     if options.bm1684x:
         return _tell(offline.bmodels(chosen, options.batch or [1], options.out))
     if options.trtrtx:

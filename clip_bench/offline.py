@@ -79,7 +79,6 @@ def engines(settings: Settings, capabilities: Sequence[str], precisions: Sequenc
         source = pipeline.build(half, Format.ONNX_GPU, settings)
         for capability in capabilities:
             folder = out / capability / f"{case.tower}-{case.model.name}-{case.precision}"
-            folder.mkdir(parents=True, exist_ok=True)
             engine = trtrtx.compiles(source.file(".onnx"), folder / "model.engine", capability)
             (folder / "evidence.json").write_text(json.dumps(asdict(engine), indent=1) + "\n", encoding="utf-8")
             size_mib = engine.size_bytes / 2**20

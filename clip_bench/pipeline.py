@@ -54,17 +54,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A case ready to be judged and timed; ``level_bytes`` is the resident set before the load.
-
-    ``fault`` says why it may not be timed, by where the runtime placed it; empty where it may.
-    """
+    """A case ready to be judged and timed; ``level_bytes`` is the resident set before the load."""
 
     case: Case
     record: Record
     session: Session
     calls: Sequence[Arrays]
     level_bytes: int | None
-    fault: str = ""
 
     @property
     def rotated(self) -> Sequence[Arrays]:
@@ -111,9 +107,7 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> 
         executed=replace(_executed(where), device=here.device),
         cold=Cold(build_s=artifact.built_s, load_s=load_s, first_s=None, peak_bytes=None),
     )
-    fault = where.fault(case.precision)
-    calls = fed.calls(case.tower)
-    return Prepared(case=case, record=record, session=session, calls=calls, level_bytes=level, fault=fault)
+    return Prepared(case=case, record=record, session=session, calls=fed.calls(case.tower), level_bytes=level)
 
 
 def scoped(settings: Settings, case: Case) -> Settings:
@@ -160,11 +154,9 @@ def judge(prepared: Prepared, settings: Settings) -> Record:
         PlacementError: the work is done elsewhere than asked, or was after the first call.
     """
     case, session = prepared.case, prepared.session
-    if prepared.fault:
-        raise PlacementError(prepared.fault)
+    _placed(prepared)
     first, first_s = latency.first(session, prepared.calls[0])
-    if fault := session.placement().fault(case.precision):  # some tell, or move, only now
-        raise PlacementError(fault)
+    _placed(prepared)  # some tell, or move, only now
     answers = [first, *(session.run(call) for call in prepared.calls[1:])]
     outputs = {name: np.concatenate([answer[name] for answer in answers]) for name in first}
     cold, record = prepared.record.cold, prepared.record
@@ -189,6 +181,18 @@ def timed(prepared: Prepared, judged: Record, timing: Timing) -> Record:
     return replace(same, timing=timing, cold=None if cold is None else replace(cold, peak_bytes=peak))
 
 
+def _placed(prepared: Prepared) -> Placement:
+    """Where the session runs by now.
+
+    Raises:
+        PlacementError: elsewhere than asked, or in a narrower type.
+    """
+    where = prepared.session.placement()
+    if fault := where.fault(prepared.case.precision):
+        raise PlacementError(fault)
+    return where
+
+
 def _still(prepared: Prepared, record: Record) -> Record:
     """*record* with where the session runs by now, if that is where it ran in the first call.
 
@@ -198,9 +202,7 @@ def _still(prepared: Prepared, record: Record) -> Record:
     Raises:
         PlacementError: the work is done elsewhere than asked, or was.
     """
-    before, where = record.executed, prepared.session.placement()
-    if fault := where.fault(prepared.case.precision):
-        raise PlacementError(fault)
+    before, where = record.executed, _placed(prepared)
     again, last = (_digest(prepared.session.run(prepared.calls[0])) for _ in range(2))
     first = before.first_output if before else ""
     if first and again == last != first:
@@ -279,13 +281,13 @@ def source(settings: Settings, spec: ModelSpec) -> Source:
     return Source(spec=spec, folder=settings.weights, store_root=settings.cache)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # of a device, and of an emulator
 def feeds(settings: Settings, spec: ModelSpec) -> Feeds:
     """What *spec* is evaluated on."""
     return feeding.make(spec, _samples(settings, spec)[1])
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # of a device, and of an emulator
 def reference_of(settings: Settings, spec: ModelSpec) -> Reference:
     """The FP32 embeddings of what *spec* is evaluated on."""
     return referring.make(source(settings, spec), feeds(settings, spec), Store(settings.cache), settings.threads)
@@ -295,11 +297,13 @@ def reference_of(settings: Settings, spec: ModelSpec) -> Reference:
 def calibration(settings: Settings, spec: ModelSpec) -> Calibration:
     """What *spec* is calibrated on: never a picture or a text that it is evaluated on.
 
+    Nor one that it would be evaluated on by default: a device and its emulator, which takes fewer samples, run one graph.
     Pictures whose caption serves come first, in the captions' order, so that a pair is calibrated on right answers
     too. Pictures without captions, such as class folders, lend no text: then the scenes' captions serve.
     """
     chosen = _samples(settings, spec)[0]
-    seen = {row.tobytes() for row in feeds(settings, spec).tokens}
+    sets = {settings, replace(settings, samples=None)}
+    seen = {row.tobytes() for each in sets for row in feeds(each, spec).tokens}
     image = feeding.images(spec, chosen)
     texts = [captions[0] if captions else "" for captions in chosen.captions]
     if not any(texts):
@@ -311,7 +315,7 @@ def calibration(settings: Settings, spec: ModelSpec) -> Calibration:
     return Calibration(image=image, tokens=tokens, sha256=feeding.digest([image, tokens]))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # of a device, and of an emulator
 def _samples(settings: Settings, spec: ModelSpec) -> tuple[Samples, Samples]:
     """Calibration and evaluation samples, disjoint: your own data by path, else generated scenes."""
     size, n = spec.image_size, settings.samples or SAMPLES

@@ -67,13 +67,13 @@ def compile_offline(graphs: Iterable[Graph], folder: Path) -> list[Path]:
         UnsupportedError: a pair, a text tower of another kind, or the compiler refuses.
         UsageError: a batch is none of SOPHON's.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for graph in graphs:
         if graph.tower is Tower.PAIR:
             msg = "a pair is no bmodel of its own: compile the image and the text tower"
             raise UnsupportedError(msg)
         made = _compiled(graph)
+        folder.mkdir(parents=True, exist_ok=True)
         targets = dict(zip((SUFFIX, ".mlir"), names(graph), strict=True))
         if graph.tower is Tower.TEXT:
             targets[PROJECTION] = f"{graph.source.spec.name}_text_{PROJECTION}"

@@ -58,6 +58,7 @@ def compiles(onnx: Path, out: Path, capability: str = ADA) -> Engine:
     if engine is None:
         msg = f"TensorRT for RTX {trt.__version__} makes no engine of the graph for {capability}"
         raise UnsupportedError(msg)
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(engine)
     return Engine(
         capability=capability,

@@ -93,15 +93,20 @@ def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):
     [
         (["list", "--model", "vit_b_32_opena"], "no model is called 'vit_b_32_opena' (did you mean vit_b_32_openai"),
         (["list", "--samples", "0"], "--samples 0: at least 2"),
+        (["compile", "--bm1684x", "--precision", "fp32"], "--bm1684x compiles in fp16 alone"),
+        (["compile", "--soc", "SM8650", "--batch", "8"], "--batch is for --bm1684x"),
+        (["compile", "--bm1684x", "--model", "shapes_tiny"], "by --option sophon.tpu_mlir_python=PYTHON"),
+        (["compile", "--trtrtx", "SM89", "--model", "shapes_tiny"], "pip install tensorrt-rtx"),
         (["report"], "reports: cannot be read"),
         (["report", "missing.json"], "missing.json: cannot be read"),
         (["report", "foreign.json"], "foreign.json: no clip-bench run in it"),
         (["report", "empty.json"], "empty.json: not JSON"),
     ],
-    ids=["model", "samples", "no_run", "missing", "foreign", "empty"],
+    ids=["model", "samples", "narrow", "batch", "compiler", "builder", "no_run", "missing", "foreign", "empty"],
 )
-def test_a_bad_argument_is_one_line_that_says_what_to_do(tmp_path, monkeypatch, capsys, arguments, message):
+def test_a_bad_argument_is_one_line_that_says_what_to_do(tmp_path, monkeypatch, cache, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIP_BENCH_CACHE", str(cache))
     (tmp_path / "foreign.json").write_text(json.dumps({"benchmarks": []}), encoding="utf-8")
     (tmp_path / "empty.json").touch()
 

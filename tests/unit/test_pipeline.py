@@ -180,3 +180,9 @@ def test_an_emulator_gets_few_samples_unless_told_otherwise(small):
     assert pipeline.scoped(whole, slow).samples == 64
     assert pipeline.scoped(whole, CASE) == whole
     assert pipeline.scoped(replace(small, samples=9), slow).samples == 9
+
+
+def test_a_device_and_its_emulator_are_calibrated_on_the_same_rows(small):
+    few, whole = (pipeline.calibration(replace(small, samples=n), TINY) for n in (8, None))
+
+    assert few.sha256 == whole.sha256

@@ -1,8 +1,9 @@
 """ONNX Runtime: its CPU provider, and every vendor's provider on a device that it discovers, with no way back.
 
-Sessions off the CPU are made from discovered devices (``get_ep_devices``, ``add_provider_for_devices``) with
-``session.disable_cpu_ep_fallback``. The list of names that ``InferenceSession(providers=...)`` takes falls back to
-the CPU in silence, for a plugin as well as for a provider whose creation failed.
+Sessions off the CPU have ``session.disable_cpu_ep_fallback``, and are made from discovered devices (``get_ep_devices``,
+``add_provider_for_devices``) where the provider has any. The list of names that ``InferenceSession(providers=...)`` takes
+falls back to the CPU in silence, for a plugin as well as for a provider whose creation failed; providers that are known
+by their name alone (``in_session``) are named in it with that switch on and the Python class's second try off.
 """
 
 from __future__ import annotations
@@ -73,19 +74,10 @@ def load(artifact: Artifact, target: Target, options: Options) -> OnnxRuntimeSes
         raise UnavailableError(reason)
     import onnxruntime
 
-    settings, told = onnxruntime.SessionOptions(), provider.told(artifact, options)
-    os.environ.update(provider.environ)
-    settings.intra_op_num_threads = options.threads
-    settings.inter_op_num_threads = 1
-    settings.log_severity_level = 3
-    settings.enable_profiling = True  # until the first call is over: see placement()
+    told = provider.told(artifact, options)
     folder = Path(mkdtemp(prefix="clip-bench-"))
-    settings.profile_file_prefix = str(folder / "profile")
-    for key, value in {"session.record_ep_graph_assignment_info": "1", **provider.config(options)}.items():
-        settings.add_session_config_entry(key, value)
-    if provider.name != HOST:
-        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
+        settings = _settings(provider, options, folder)
         session = _open(provider.model(artifact, options), provider, settings, told)
         call = binding.caller(session, provider.bound)
     except Exception as exc:
@@ -110,6 +102,24 @@ def load(artifact: Artifact, target: Target, options: Options) -> OnnxRuntimeSes
 
 DISABLED = "fallback to CPU EP has been explicitly disabled"  # what the runtime says where it would fall back
 _RAISED_BY = "onnxruntime.capi.onnxruntime_pybind11_state"  # a class for each status code, with no common base
+
+
+def _settings(provider: Provider, options: Options, folder: Path) -> onnxruntime.SessionOptions:
+    """One stream of *options*' threads, the runtime's evidence on, and no way back to the CPU."""
+    import onnxruntime
+
+    os.environ.update(provider.environ)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 3
+    settings.enable_profiling = True  # until the first call is over: see placement()
+    settings.profile_file_prefix = str(folder / "profile")
+    for key, value in {"session.record_ep_graph_assignment_info": "1", **provider.config(options)}.items():
+        settings.add_session_config_entry(key, value)
+    if provider.name != HOST:
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    return settings
 
 
 def _open(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from clip_bench.backends import Options
@@ -88,31 +89,26 @@ def _library() -> str:
     return str(onnxruntime_qnn.get_library_path())
 
 
+_DEVICE = Provider(
+    name=NAME,
+    hardware="NPU",
+    precisions=PRECISIONS,
+    install=INSTALL,
+    needs="no Qualcomm NPU here: the cell needs a Snapdragon with an HTP, and its driver",
+    module="onnxruntime_qnn",
+    library=_library,
+    format=Format.ONNX_QNN,
+    help=HELP,
+    options=_on_device,
+    model=_device_model,
+    note="the HTP executes one context binary; float graphs in float16",
+)
 PROVIDERS: Mapping[Target, Provider] = {
-    NPU: Provider(
-        name=NAME,
-        hardware="NPU",
-        precisions=PRECISIONS,
-        install=INSTALL,
-        needs="no Qualcomm NPU here: the cell needs a Snapdragon with an HTP, and its driver",
-        module="onnxruntime_qnn",
-        library=_library,
-        format=Format.ONNX_QNN,
-        help=HELP,
-        options=_on_device,
-        model=_device_model,
-        note="the HTP executes one context binary; float graphs in float16",
-    ),
-    EMULATED: Provider(
-        name=NAME,
+    NPU: _DEVICE,
+    EMULATED: replace(
+        _DEVICE,
         hardware="CPU",
-        precisions=PRECISIONS,
-        install=INSTALL,
         needs=EMULATOR_NEEDS,
-        module="onnxruntime_qnn",
-        library=_library,
-        format=Format.ONNX_QNN,
-        help=HELP,
         lacks=_no_emulator,
         options=_emulated,
         model=_emulated_model,

@@ -64,7 +64,7 @@ ENDED = 2  # cells that end before all does
 asked = []
 TIMED = 38  # with 24 samples: the first call under the clock, after two that are compared and ten warm-ups
 LATE = {"late": 3, "dying": TIMED}  # the call at which the device dies: while judged, and while timed
-LAST = 4  # how often a session is asked where it runs: before the first call, after it, once judged, and once timed
+LAST = 5  # how often a session is asked where it runs: loaded, before the first call, after it, judged, and timed
 
 
 def devices(settings):  # noqa: ARG001  the signature of the door
