@@ -195,16 +195,8 @@ def _export(graph: Graph, path: Path) -> None:
     module = towers.module(model, graph.tower, torch.float32) if graph.tower is Tower.IMAGE else unpooled.module(model)
     with torch.no_grad():
         program = torch.export.export(module, towers.example(graph.source.spec, graph.tower, batch(graph)))
-    torch.onnx.export(
-        program,
-        f=path,
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=list(towers.INPUTS[graph.tower]),
-        output_names=["rows" if graph.tower is Tower.TEXT else "embedding"],
-        external_data=False,
-        verbose=False,
-    )
+    outputs = ["rows" if graph.tower is Tower.TEXT else "embedding"]
+    onnx_file.write(program, path, opset=OPSET, inputs=towers.INPUTS[graph.tower], outputs=outputs)
     masked = rewrites.finite_mask(path, onnx_file.MASK)
     masked.ir_version = IR_VERSION
     onnx.save(masked, path)

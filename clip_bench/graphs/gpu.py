@@ -11,8 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from clip_bench.errors import UnsupportedError
-from clip_bench.graphs import Graph, attention, no_recipe, program, rewrites
-from clip_bench.models import towers
+from clip_bench.graphs import Graph, attention, no_recipe, onnx_file, program, rewrites
 from clip_bench.specs import Format, Precision
 from clip_bench.store import Artifact
 
@@ -56,40 +55,24 @@ def build(graph: Graph, precision: Precision) -> Artifact:
 
 
 def _derived(graph: Graph, details: Mapping[str, object], make: Callable[[Path, Path], None]) -> Artifact:
-    import onnxruntime  # its version by itself: onnxruntime-gpu and others are distributions of their own names
-
-    parent = _exported(graph)
-    recipe = {**details, "parent": parent.key, "onnxruntime": onnxruntime.__version__}
-    return graph.store.get(recipe, lambda folder: make(parent.file(NAME), folder / NAME), parent)
-
-
-def _exported(graph: Graph) -> Artifact:
-    parent = program.build(graph, Precision.FP32)
-    if parent.size_bytes > LARGEST:
-        msg = f"a graph of {parent.size_bytes / 2**30:.1f} GiB: ONNX for GPUs is one file of at most 2 GiB"
+    """What *make* derives from the FP32 file at the published opset."""
+    if (size := program.build(graph, Precision.FP32).size_bytes) > LARGEST:
+        msg = f"a graph of {size / 2**30:.1f} GiB: ONNX for GPUs is one file of at most 2 GiB"
         raise UnsupportedError(msg)
-    tools = {name: version(name) for name in ("onnx", "onnxscript", "torch")}
-    recipe = {"step": "onnx_opset", "parent": parent.key, "exported": EXPORTED, "opset": OPSET, **tools}
-    return graph.store.get(recipe, lambda folder: _export(graph, parent, folder / NAME), parent)
+
+    def lowered(source: Path, path: Path) -> None:
+        with TemporaryDirectory() as scratch:
+            _lower(source, Path(scratch) / NAME)
+            make(Path(scratch) / NAME, path)
+
+    return onnx_file.derived(graph, {**details, "opset": OPSET, "onnx": version("onnx")}, lowered, EXPORTED)
 
 
-def _export(graph: Graph, parent: Artifact, path: Path) -> None:
+def _lower(source: Path, path: Path) -> None:
     import onnx
-    import torch
     from onnx.version_converter import convert_version
 
-    with TemporaryDirectory() as scratch:
-        torch.onnx.export(
-            torch.export.load(parent.file(program.NAME)),
-            f=Path(scratch) / NAME,
-            dynamo=True,
-            opset_version=EXPORTED,
-            input_names=list(towers.INPUTS[graph.tower]),
-            output_names=list(towers.OUTPUTS[graph.tower]),
-            external_data=False,
-            verbose=False,
-        )
-        model = convert_version(onnx.load(Path(scratch) / NAME), OPSET)
+    model = convert_version(onnx.load(source), OPSET)
     for node in model.graph.node:
         kept = [a for a in node.attribute if a.name != "noop_with_empty_axes"]  # the converter leaves it behind
         del node.attribute[:]

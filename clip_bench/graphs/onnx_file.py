@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ from clip_bench.specs import Format, Precision, Variant
 from clip_bench.store import Artifact
 
 if TYPE_CHECKING:
+    import torch
     from onnx import ModelProto, NodeProto
     from onnxruntime.quantization import CalibrationDataReader
 
@@ -85,20 +86,40 @@ def _exported(graph: Graph, opset: int) -> Artifact:
 def _export(graph: Graph, parent: Artifact, opset: int, path: Path) -> None:
     import torch
 
-    exported = torch.onnx.export(
+    write(
         torch.export.load(parent.file(program.NAME)),
-        dynamo=True,
-        opset_version=opset,
-        input_names=list(towers.INPUTS[graph.tower]),
-        output_names=list(towers.OUTPUTS[graph.tower]),
-        verbose=False,
+        path,
+        opset=opset,
+        inputs=towers.INPUTS[graph.tower],
+        outputs=towers.OUTPUTS[graph.tower],
+        external_data=parent.size_bytes > 2**30,  # protobuf cannot hold 2 GiB
+    )
+
+
+def write(
+    source: torch.export.ExportedProgram,
+    path: Path,
+    *,
+    opset: int,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    external_data: bool = False,
+) -> None:
+    """Write *source* to *path* as ONNX, by torch's current exporter, without its stack traces.
+
+    They are paths of this machine, and would make other bytes of the same recipe on each.
+    """
+    import torch
+
+    exported = torch.onnx.export(
+        source, dynamo=True, opset_version=opset, input_names=list(inputs), output_names=list(outputs), verbose=False
     )
     if exported is None:  # as without dynamo
         msg = "torch exported no ONNX program"
         raise UnsupportedError(msg)
     for node in exported.model.graph.all_nodes():
-        node.metadata_props.clear()  # torch's stack traces: paths of this machine, and other bytes on each
-    exported.save(path, external_data=parent.size_bytes > 2**30)  # protobuf cannot hold 2 GiB
+        node.metadata_props.clear()
+    exported.save(path, external_data=external_data)
 
 
 def derived(
