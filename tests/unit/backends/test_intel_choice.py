@@ -159,10 +159,7 @@ def test_a_session_elsewhere_than_its_target_never_gets_as_far_as_a_call(shapes,
     compiled = library.Core().compile_model(artifact.file(".xml"), choice, {"INFERENCE_PRECISION_HINT": "f32"})
     session = OpenVinoSession(compiled=compiled, request=None, asked="GPU", notes=(), told={})
     case = Case(model=shapes.source.spec, tower=Tower.IMAGE, target=openvino.GPU, precision=Precision.FP32)
-    fault = session.placement().fault(case.precision)
-    prepared = pipeline.Prepared(
-        case=case, record=Record.empty(case), session=session, calls=[], level_bytes=None, fault=fault
-    )
+    prepared = pipeline.Prepared(case=case, record=Record.empty(case), session=session, calls=[], level_bytes=None)
 
     with pytest.raises(PlacementError, match=r"asked for GPU, and the runtime placed \d+ nodes on CPU"):
         pipeline.judge(prepared, None)
