@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from clip_bench.errors import UsageError
 from clip_bench.specs import Case
 
-SCHEMA: Literal[2] = 2  # 2 adds, all with a default: what the runtime was told, which device it asked, two digests
+# 2 adds, all with a default: what the runtime was told, which device it asked, two digests.
+# 3 adds, all with a default: how requests arrive, the steps before them, what else the machine did, work, energy, pairs.
+SCHEMA: Literal[3] = 3
 
 
 class Outcome(StrEnum):
@@ -44,7 +46,9 @@ class Boundary:
 
     ``inside_clock`` names the steps that the time includes, ``sequence`` is in tokens (0: no text), ``texts`` is
     the number of texts per call of a pair graph. ``runtimes`` are the versions of the packages that execute,
-    ``options`` what the runtime was told; of a path, the file's name alone.
+    ``options`` what the runtime was told; of a path, the file's name alone. ``load`` is how requests arrive: one at a
+    time, or so many at once for ``instances`` sessions on each of ``device_ids``, each with ``queue`` more requests
+    waiting. ``inputs`` are ``cached`` arrays of the host, or a ``fresh`` copy for each request.
     """
 
     tower: str
@@ -60,11 +64,17 @@ class Boundary:
     reference_sha256: str
     runtimes: dict[str, str]
     options: dict[str, str] = field(default_factory=dict)
+    load: str = "latency"
+    instances: int = 1
+    device_ids: tuple[int, ...] = (0,)
+    queue: int = 0
+    inputs: str = "cached"
 
     @property
     def digest(self) -> str:
-        """A short hash of the fields, the same on every machine."""
-        told = {name: value for name, value in asdict(self).items() if name != "options" or value}
+        """A short hash of the fields, the same on every machine; one that has its default adds nothing."""
+        defaults = {each.name: each.default for each in fields(self)} | {"options": {}}
+        told = {name: value for name, value in asdict(self).items() if value != defaults[name]}
         text = json.dumps(told, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -118,12 +128,78 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What else the machine did while a cell was timed; None where the system does not tell.
+
+    ``steal`` is the share of processor time that a hypervisor gave to others, ``others`` how many cores' worth other
+    processes took, ``mhz`` the lowest and the highest clock seen, ``throttled`` how often a core was slowed for its
+    heat, ``switches`` how often this process was made to wait for a core. ``device`` is the same of a GPU, in words.
+    """
+
+    window_s: float
+    load_1m: float | None = None
+    steal: float | None = None
+    others: float | None = None
+    mhz: tuple[float, float] | None = None
+    throttled: int | None = None
+    switches: int | None = None
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Energy:
+    """Joules over the timed window, of what ``source`` names; None where nothing tells, and ``source`` says why."""
+
+    joules: float | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Seconds of each round (one call), in order, after *warmups* uncounted calls; *batch* samples per call."""
+    """Seconds of each round (one call), in order, after *warmups* uncounted calls; *batch* samples per call.
+
+    ``window_s`` is the time in which all rounds ran, where several ran at once; None where they ran one by one.
+    """
 
     rounds_s: tuple[float, ...]
     warmups: int
     batch: int
+    window_s: float | None = None
+    conditions: Conditions | None = None
+    energy: Energy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paired:
+    """Seconds of three arms whose blocks of rounds were interleaved: a reference cell, this cell, the reference again.
+
+    Item i of each arm is the median of one block; blocks 2i and 2i + 1 of all arms ran next to each other, in an order
+    drawn at random and then in its mirror. ``counted`` calls of each block are in the median, after ``uncounted`` ones.
+    """
+
+    reference: str
+    reference_s: tuple[float, ...]
+    own_s: tuple[float, ...]
+    again_s: tuple[float, ...]
+    counted: int
+    uncounted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What one call has to do at least: floating-point operations, and bytes moved between memory and processor."""
+
+    flops: float
+    bytes: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of the way to a loaded artifact: its seconds, and how far the resident set rose, where that is told."""
+
+    name: str
+    seconds: float
+    peak_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +208,18 @@ class Cold:
 
     ``build_s`` is what export and quantization took when the artifact was built, on whichever day that was;
     ``peak_bytes`` is how far the process's resident set rose above its level before the load, until the end of the
-    timing: the runtime's own memory and the inputs are in it. None where the system does not tell.
+    timing: the runtime's own memory and the inputs are in it. None where the system does not tell. ``steps`` are
+    import, export, quantization, ... and load, in their order. ``calls_s`` are the first calls, one by one, ``steady``
+    how many of them passed before the times stayed the same; None where they never did.
     """
 
     build_s: float
     load_s: float
     first_s: float | None
     peak_bytes: int | None
+    steps: tuple[Step, ...] = ()
+    calls_s: tuple[float, ...] = ()
+    steady: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +250,10 @@ class Executed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What one cell measured. Parts that were not reached, or may not be measured, are None."""
+    """What one cell measured. Parts that were not reached, or may not be measured, are None.
+
+    ``spent_s`` tells where this cell's own seconds went: building, loading, calls of the model, gating, timing.
+    """
 
     case: str
     tower: str
@@ -184,7 +268,10 @@ class Record:
     cold: Cold | None = None
     quality: Quality | None = None
     timing: Timing | None = None
-    schema: Literal[1, 2] = SCHEMA
+    paired: Paired | None = None
+    work: Work | None = None
+    spent_s: dict[str, float] = field(default_factory=dict)
+    schema: Literal[1, 2, 3] = SCHEMA
 
     @classmethod
     def empty(cls, case: Case) -> Record:
