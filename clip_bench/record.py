@@ -171,16 +171,20 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """Seconds of three arms whose blocks of rounds were interleaved: a reference cell, this cell, the reference again.
+    """Seconds of four arms whose blocks of calls were interleaved, in one window.
 
-    Item i of each arm is the median of one block; blocks 2i and 2i + 1 of all arms ran next to each other, in an order
-    drawn at random and then in its mirror. ``counted`` calls of each block are in the median, after ``uncounted`` ones.
+    ``reference_s`` is the reference cell's, ``own_s`` this cell's, ``again_s`` the reference cell's once more (the null
+    arm: its ratio to ``reference_s`` is known to be 1), each with inputs that it never saw before; ``repeated_s`` is this
+    cell's with one input over and over. Item i of an arm is the median of one block; blocks 2i and 2i + 1 of all arms
+    ran next to each other, in an order drawn at random and then in its mirror. ``counted`` calls of a block are in its
+    median, after ``uncounted`` ones.
     """
 
     reference: str
     reference_s: tuple[float, ...]
     own_s: tuple[float, ...]
     again_s: tuple[float, ...]
+    repeated_s: tuple[float, ...]
     counted: int
     uncounted: int
 
