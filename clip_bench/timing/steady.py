@@ -119,7 +119,7 @@ def _onset(times: FLOATS) -> int:
     several, alone = (
         max(float(bound), middle * (1 + SAME)) for bound in np.percentile(times[most:], SLOWEST, method="higher")
     )
-    slow = int(np.argmin(np.append(times[:most] > several, False)))  # noqa: FBT003  a sentinel
+    slow = int(np.argmin(np.append(times[:most] > several, False)))
     if slow == 1 and math.log(times[0] / middle) <= ALONE * math.log(alone / middle):
         return 0
     return slow
