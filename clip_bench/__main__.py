@@ -1,4 +1,4 @@
-"""The clip-bench command: list what can run here, compile for what is not, and make the tables."""
+"""The clip-bench command: list what can run here, compile for what is not, see what disturbs, and make the tables."""
 
 from __future__ import annotations
 
@@ -64,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--out", type=Path, default=Path("compiled"), help="folder to write (default: compiled)"
     )
     compiling.set_defaults(run=_compile)
+    doctor = commands.add_parser("doctor", help="what stands in the way of believable times here, now")
+    doctor.add_argument(
+        "--seconds", type=float, default=2.0, metavar="N", help="how long to watch (default: %(default)s)"
+    )
+    doctor.add_argument("--strict", action="store_true", help="exit status 1 where there is a warning")
+    doctor.set_defaults(run=_doctor)
     report = commands.add_parser("report", help="make the tables from the JSON files of runs, without any runtime")
     report.add_argument(
         "runs", nargs="*", type=Path, metavar="JSON", help="run files, or folders of them (default: reports)"
@@ -133,6 +139,14 @@ def _tell(lines: Iterable[str]) -> int:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from clip_bench import doctor
+
+    found = doctor.findings(doctor.look(options.seconds))
+    _tell(map(str, found))
+    return int(options.strict and any(each.level is doctor.Level.WARN for each in found))
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -50,7 +50,7 @@ def facts(threads: int) -> dict[str, object]:
         "runtimes": runtimes(),
         "threads": threads,
         "accelerators": accelerators() if platform.system() == "Linux" else None,
-        "power": _power(),
+        "power": power(),
         "load_1m": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
 
@@ -73,6 +73,42 @@ def cores(cpus: Path = Path("/sys/devices/system/cpu")) -> int:
         return len(siblings)
     known = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
     return min(known, len(allowed)) if allowed else known
+
+
+def quota(root: Path = Path("/")) -> float | None:
+    """Cores' worth of processor time that a container may take: infinite without a limit, None where none is told.
+
+    The least of this process's control group and those above it: ``cpu.max`` of version 2, ``cpu.cfs_quota_us`` by
+    ``cpu.cfs_period_us`` of version 1. Source: cgroup-v2.rst and sched-bwc.rst of the kernel's documentation.
+    """
+    told: list[float] = []
+    for folder in _groups(root):
+        try:
+            if (folder / "cpu.max").exists():
+                limit, _, period = (folder / "cpu.max").read_text().partition(" ")
+            else:
+                limit, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            told.append(float("inf") if limit.strip() in {"max", "-1"} else int(limit) / int(period))
+        except (OSError, ValueError):
+            continue
+    return min(told, default=None)
+
+
+def _groups(root: Path) -> list[Path]:
+    """The control groups that this process is in, for processor time, up to the highest that it sees."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", maxsplit=2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / controllers  # version 2 names no controllers
+        inside = Path(path.lstrip("/"))
+        found += [mount / part for part in (inside, *inside.parents)]
+    return found
 
 
 def slug(brand: str, count: int) -> str:
@@ -138,7 +174,7 @@ def runtimes() -> dict[str, str]:
     return found
 
 
-def _power() -> str:
+def power() -> str:
     """``mains``, ``battery``, or ``unknown`` where there is no battery or no way to ask."""
     import psutil
 

@@ -200,3 +200,29 @@ def test_other_devices_are_named_by_their_kernel_driver_and_nvidia_once(tmp_path
 
 def test_a_machine_without_drivers_lists_none(tmp_path):
     assert machine.accelerators(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("group", "files", "cores"),
+    [
+        ("0::/", {"cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/", {"cpu.max": "max 100000\n"}, float("inf")),
+        ("0::/a/b", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "50000 100000\n"}, 0.5),
+        ("4:cpu,cpuacct:/x", {"cpu,cpuacct/cpu.cfs_quota_us": "400000", "cpu,cpuacct/cpu.cfs_period_us": "100000"}, 4),
+        ("4:cpu:/", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, float("inf")),
+        ("4:memory:/", {"memory/cpu.cfs_quota_us": "1", "memory/cpu.cfs_period_us": "1"}, None),
+        ("0::/", {}, None),
+        ("0::/", {"cpu.max": "nonsense"}, None),
+    ],
+    ids=["limited", "free", "above", "first", "first_free", "other", "silent", "damaged"],
+)
+def test_a_quota_is_the_least_of_the_groups_that_hold_this_process(tmp_path, group, files, cores):
+    write(tmp_path / "proc/self/cgroup", f"{group}\n")
+    for name, held in files.items():
+        write(tmp_path / "sys/fs/cgroup" / name, held)
+
+    assert machine.quota(tmp_path) == cores
+
+
+def test_a_system_without_control_groups_tells_no_quota(tmp_path):
+    assert machine.quota(tmp_path) is None
