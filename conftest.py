@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -36,13 +37,14 @@ RUN = pytest.StashKey[Path | None]()
 CELL = pytest.StashKey[Case]()
 SKIPPED = pytest.StashKey[dict[str, str]]()
 SELECTED = pytest.StashKey[int]()
+WALL = pytest.StashKey[dict[str, float]]()
 SHOWN = "clip_bench_case"  # the report property of a test that is a cell
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The shared options, and those that only a run has."""
     group = parser.getgroup("clip-bench")
-    for flag, attributes in settings.OPTIONS:
+    for flag, attributes in (*settings.OPTIONS, *settings.LOADS, *settings.TIMING):
         group.addoption(flag, **attributes)
     group.addoption(
         "--require",
@@ -71,6 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
     logging.getLogger("clip_bench").setLevel(logging.INFO)
     config.stash[LEDGER] = Ledger(cases=config.stash[CASES])
     config.stash[SKIPPED] = {}
+    config.stash[WALL] = {}
     config.stash[RUN] = None
     if (reports := config.getoption("--reports")) is not None:
         name = machine.facts(config.stash[SETTINGS].threads)["name"]
@@ -130,6 +133,12 @@ def checked_settings(pytestconfig: pytest.Config) -> settings.Settings:
     return pytestconfig.stash[SETTINGS]
 
 
+@pytest.fixture(name="backends", scope="session")
+def discovered_backends(pytestconfig: pytest.Config) -> Mapping[str, backends.Backend]:
+    """Every backend, by name."""
+    return pytestconfig.stash[BACKENDS]
+
+
 @pytest.fixture(scope="session")
 def ledger(pytestconfig: pytest.Config) -> Ledger:
     """Where a cell notes what it measured."""
@@ -186,9 +195,19 @@ def prepared(
         raise pytest.fail.Exception(str(exc), pytrace=False) from exc
     ledger.note(ready.record)
     yield ready
-    ready.session.close()
+    ready.close()
     del ready
     gc.collect()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Take the time of a whole cell, from its set-up to its end."""
+    began = time.perf_counter()
+    result = yield
+    if case := item.stash.get(CELL, None):
+        item.config.stash[WALL][case.id] = time.perf_counter() - began
+    return result
 
 
 @pytest.hookimpl(wrapper=True)

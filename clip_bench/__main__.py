@@ -31,13 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from clip_bench.settings import OPTIONS
+    from clip_bench.settings import LOADS, OPTIONS
 
     parser = argparse.ArgumentParser(prog="clip-bench", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="every case and every device: will it run here, or why not")
     listing.add_argument("--devices", action="store_true", help="list devices and options alone, not every case")
-    for flag, attributes in OPTIONS:
+    for flag, attributes in (*OPTIONS, *LOADS):
         listing.add_argument(flag, **attributes)
     listing.set_defaults(run=_list)
     compiling = commands.add_parser("compile", help="compile for chips that are not here, and check on their emulator")
@@ -115,7 +115,7 @@ def _tell_devices(found: Mapping[str, Backend], given: Mapping[str, Mapping[str,
 def _compile(options: argparse.Namespace) -> int:
     from clip_bench import offline, settings
 
-    chosen = settings.checked(vars(options))
+    chosen = settings.checked({**vars(options), "batch": []})
     if options.bm1684x and options.precision not in (None, ["fp16"]):
         msg = "--bm1684x compiles in fp16 alone: leave --precision out"
         raise UsageError(msg)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 
 from clip_bench import graphs
@@ -11,7 +12,7 @@ from clip_bench.backends import Backend, format_of, found, options_of, targets_o
 from clip_bench.errors import UsageError
 from clip_bench.models import catalog, weights
 from clip_bench.settings import DEFAULT_MODELS, Settings
-from clip_bench.specs import Case, Device, ModelSpec, Precision, Target, Tower, Variant
+from clip_bench.specs import Case, Device, Load, ModelSpec, Precision, Target, Tower, Variant
 
 
 def models(settings: Settings) -> list[ModelSpec]:
@@ -50,7 +51,14 @@ def cells(settings: Settings, backends: Mapping[str, Backend]) -> Iterator[Case]
                     for precision in (p for p in Precision if p in allowed):
                         case = Case(model=spec, tower=tower, target=target, precision=precision, variant=variant)
                         if settings.full or not _heavy(case):
-                            yield case
+                            yield from _loaded(case, settings)
+
+
+def _loaded(case: Case, settings: Settings) -> Iterator[Case]:
+    """*case* at every batch and under every load that the user asks for; what is never timed has no load."""
+    for load in settings.loads if case.target.device.hardware else (Load(),):
+        for batch in settings.batches_of(case.tower):
+            yield replace(case, variant=replace(case.variant, batch=batch, load=load))
 
 
 def _refuse_strange(settings: Settings, backends: Mapping[str, Backend]) -> None:

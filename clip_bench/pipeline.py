@@ -1,71 +1,72 @@
-"""The story on one page: how a cell is built, loaded, judged and recorded."""
+"""The story on one page: how a cell is built, loaded, judged, timed and recorded."""
 
 from __future__ import annotations
 
-import logging
+import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_bench import graphs, machine
-from clip_bench.backends import (
-    Arrays,
-    Backend,
-    Found,
-    Options,
-    Placement,
-    Session,
-    format_of,
-    found,
-    setting_of,
-)
-from clip_bench.data import Samples, folders, generated
+from clip_bench import graphs, machine, memory
+from clip_bench.backends import Arrays, Backend, Found, Options, Placement, Session, format_of, found, setting_of
 from clip_bench.errors import PlacementError, UnavailableError
-from clip_bench.graphs import Calibration, Graph, replay
+from clip_bench.evaluation import calibration, feeds, quality, reference_of, scoped, source
+from clip_bench.graphs import Graph, replay
 from clip_bench.matrix import no_reference
-from clip_bench.models import feeds as feeding
-from clip_bench.models import reference as referring
-from clip_bench.models import towers
-from clip_bench.models.feeds import Feeds
+from clip_bench.models import towers, weights
+from clip_bench.models.feeds import Feeds, unseen
 from clip_bench.models.reference import Reference
-from clip_bench.models.weights import Source
-from clip_bench.quality import gates, metrics, noise, scores
-from clip_bench.record import ArtifactFacts, Boundary, Cold, Executed, Quality, Record, Score, Timing
-from clip_bench.settings import SAMPLES, Settings
-from clip_bench.specs import Case, Device, Format, ModelSpec, Tower
+from clip_bench.quality import gates, metrics
+from clip_bench.record import ArtifactFacts, Boundary, Cold, Executed, Record, Step, Timing, Work
+from clip_bench.settings import Settings
+from clip_bench.specs import BASELINE, Case, Format, Inputs, Pattern, Precision, Tower, Variant
 from clip_bench.store import Artifact, Store
-from clip_bench.timing import latency, memory
+from clip_bench.timing import conditions, energy, latency, load, nvml, paired, roofline, steady
 
-EMBEDDED_SAMPLES = 500  # of each kind: MLPerf's 99 % rule needs as many to tell one point
-CALIBRATION_SAMPLES = 300  # as many as the largest published recipe takes
-CALIBRATION_SCENES = 450  # a third shows one object, whose name is a prompt: that leaves as many texts as pictures
 WARM_UPS = 10
 ROTATED = 8  # samples that the timed calls take in turn
+GROUPS = 12  # of blocks: six more make an interval no narrower than the machine's noise
+UNCOUNTED = 2  # calls at the start of a block: the other arm's data are in the caches
+BLOCK_S = 0.02  # what the counted calls of a block take together, within these numbers of calls
+COUNTED = (3, 25)
+SHOWN_CALLS = 64  # of the first ones, whose seconds the record keeps
 INSIDE_CLOCK = ("host to device", "inference", "device to host")
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A case ready to be judged and timed; ``level_bytes`` is the resident set before the load."""
+    """A case ready to be judged and timed.
+
+    ``calls`` are those of its evaluation, of so many ``samples``; ``others`` are the instances beside the first one.
+    """
 
     case: Case
     record: Record
     session: Session
     calls: Sequence[Arrays]
-    level_bytes: int | None
+    samples: int
+    watch: memory.Watch
+    others: Sequence[Session] = ()
 
     @property
     def rotated(self) -> Sequence[Arrays]:
         """The inputs that the timed calls take in turn."""
         return self.calls[:ROTATED]
+
+    def close(self) -> None:
+        """Release every instance."""
+        for each in (self.session, *self.others):
+            each.close()
 
 
 def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> Prepared:
@@ -77,43 +78,116 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> 
         PlacementError: the runtime says that it chose another device.
     """
     backend, settings = backends[case.target.backend], scoped(settings, case)
-    here = found(backend, settings.by_name).get(case.target, Found())
-    if reason := here.missing or no_reference():
-        raise UnavailableError(reason)
-    source(settings, case.model).sha256()  # weights that are not here are told before any work is done
-    fed, reference = feeds(settings, case.model), reference_of(settings, case.model)
-    artifact = build(case, format_of(backend, case.target), settings)
-    level = memory.reset()
-    began = time.perf_counter()
-    options = Options(
-        precision=case.precision,
-        threads=settings.threads,
-        store=Store(settings.cache),
-        variant=case.variant,
-        settings=setting_of(case.target, settings.by_name),
-    )
-    session = backend.load(artifact, case.target, options)
-    load_s = time.perf_counter() - began
+    here = _here(case, backend, settings)
+    spent = Spent()
+    with spent.on("building"):
+        source(settings, case.model).sha256()  # weights that are not here are told before any work is done
+        fed, reference = feeds(settings, case.model), reference_of(settings, case.model)
+        artifact = build(case, format_of(backend, case.target), settings)
+    with spent.on("importing"):
+        steps = [*_imported(getattr(backend, "IMPORTS", "")), *(Step(**asdict(step)) for step in artifact.steps)]
+    watch = memory.Watch.start()
+    with spent.on("loading"):
+        first, *others = _sessions(case, backend, artifact, settings)
     try:
-        where = session.placement()
+        where = first.placement()
     except BaseException:
-        session.close()
+        for each in (first, *others):
+            each.close()
         raise
     boundary = _boundary(case, settings, artifact, reference, fed)
+    load_s = spent.seconds["loading"]
+    steps.append(Step(name="load", seconds=load_s, peak_bytes=watch.lap()))
     record = replace(
         Record.empty(case),
         boundary=replace(boundary, options=_without_paths(where.options)),
         artifact=ArtifactFacts(size_bytes=artifact.size_bytes, sha256=artifact.sha256, key=artifact.key),
         executed=replace(_executed(where), device=here.device),
-        cold=Cold(build_s=artifact.built_s, load_s=load_s, first_s=None, peak_bytes=None),
+        cold=Cold(build_s=artifact.built_s, load_s=load_s, first_s=None, peak_bytes=None, steps=tuple(steps)),
+        work=_work(case),
+        spent_s=spent.seconds,
     )
-    return Prepared(case=case, record=record, session=session, calls=fed.calls(case.tower), level_bytes=level)
+    return Prepared(
+        case=case,
+        record=record,
+        session=first,
+        others=others,
+        calls=fed.calls(case.tower, case.variant.batch),
+        samples=len(fed.tokens if case.tower is Tower.TEXT else fed.image),
+        watch=watch,
+    )
 
 
-def scoped(settings: Settings, case: Case) -> Settings:
-    """*settings* with the number of samples that *case* is evaluated on: few where an inference takes seconds."""
-    emulated = case.target.device is Device.EMULATED
-    return replace(settings, samples=SAMPLES) if emulated and settings.samples is None else settings
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Where a cell's own seconds go, by what for."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def on(self, what: str) -> Iterator[None]:
+        """Count the seconds of this block as spent on *what*."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[what] = self.seconds.get(what, 0.0) + time.perf_counter() - began
+
+
+def _here(case: Case, backend: Backend, settings: Settings) -> Found:
+    """What this machine has of the target of *case*.
+
+    Raises:
+        UnavailableError: not all that it takes.
+    """
+    here = found(backend, settings.by_name).get(case.target, Found())
+    if reason := here.missing or no_reference():
+        raise UnavailableError(reason)
+    if case.variant.load.device_ids != (0,) and case.target not in getattr(backend, "NUMBERED", ()):
+        msg = f"{case.target} is one device: leave --device-ids out"
+        raise UnavailableError(msg)
+    return here
+
+
+def _sessions(case: Case, backend: Backend, artifact: Artifact, settings: Settings) -> list[Session]:
+    """Every instance of *case*: one session for each, or for each device where the runtime holds several in one.
+
+    Instances share the threads of the run; a runtime that holds them divides these itself.
+    """
+    asked = case.variant.load
+    held = case.target in getattr(backend, "QUEUED", ())
+    options = Options(
+        precision=case.precision,
+        threads=settings.threads if held else max(1, settings.threads // asked.instances),
+        store=Store(settings.cache),
+        variant=case.variant,
+        settings=setting_of(case.target, settings.by_name),
+        instances=asked.instances if held else 1,
+        depth=asked.depth,
+    )
+    numbers = [None] if asked.device_ids == (0,) else asked.device_ids
+    with ExitStack() as stack:
+        sessions = []
+        for number in numbers:
+            for _ in range(1 if held else asked.instances):
+                sessions.append(backend.load(artifact, case.target, replace(options, device_id=number)))
+                stack.callback(sessions[-1].close)
+        stack.pop_all()
+    return sessions
+
+
+@lru_cache
+def _imported(module: str) -> tuple[Step, ...]:
+    """What the import of a runtime's *module* takes a fresh process, whose files the system may have read before."""
+    if not module:
+        return ()
+    code = "import time; from clip_bench import memory; w = memory.Watch.start(); t = time.perf_counter(); "
+    code += f"import {module}; print(time.perf_counter() - t, w.lap())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603  ourselves
+    if told.returncode:
+        return ()
+    seconds, peak = told.stdout.split()[-2:]
+    return (Step(name="import", seconds=float(seconds), peak_bytes=None if peak == "None" else int(peak)),)
 
 
 def _executed(where: Placement) -> Executed:
@@ -148,47 +222,152 @@ def graph_of(case: Case, settings: Settings) -> Graph:
 
 
 def judge(prepared: Prepared, settings: Settings) -> Record:
-    """Time the first call, run every evaluation sample, and hold the outputs against the reference.
+    """Time the first calls, run every evaluation sample, and hold the outputs against the reference.
 
     Raises:
         PlacementError: the work is done elsewhere than asked, or was after the first call.
     """
-    case, session = prepared.case, prepared.session
-    _placed(prepared)
-    first, first_s = latency.first(session, prepared.calls[0])
-    _placed(prepared)  # some tell, or move, only now
-    answers = [first, *(session.run(call) for call in prepared.calls[1:])]
-    outputs = {name: np.concatenate([answer[name] for answer in answers]) for name in first}
+    case, session, spent = prepared.case, prepared.session, Spent(dict(prepared.record.spent_s))
+    _placed(session, case)
+    with spent.on("calling"):
+        first, first_s = latency.once(session, prepared.calls[0])
+    step = Step(name="first", seconds=first_s, peak_bytes=prepared.watch.lap())
+    _placed(session, case)  # some tell, or move, only now
+    with spent.on("calling"):
+        rest = [latency.once(session, call) for call in prepared.calls[1:]]
+    answers, calls_s = [first, *(outputs for outputs, _ in rest)], [first_s, *(seconds for _, seconds in rest)]
     cold, record = prepared.record.cold, prepared.record
+    if cold is not None:
+        cold = replace(cold, first_s=first_s, steps=(*cold.steps, step))
+        cold = replace(cold, calls_s=tuple(calls_s[:SHOWN_CALLS]), steady=steady.steady(calls_s))
     if record.executed is not None:
         record = replace(record, executed=replace(record.executed, first_output=_digest(first)))
-    return replace(
-        _still(prepared, record),
-        cold=None if cold is None else replace(cold, first_s=first_s),
-        quality=quality(case, settings, outputs),
-    )
+    with spent.on("calling"):
+        record = _still(prepared, record)
+    with spent.on("gating"):
+        rows = None if case.variant.batch == 1 else prepared.samples  # the last call may be filled up
+        outputs = {name: np.concatenate([answer[name] for answer in answers])[:rows] for name in first}
+        judged = quality(case, settings, outputs)
+    return replace(record, cold=cold, quality=judged, spent_s=spent.seconds)
 
 
-def timed(prepared: Prepared, judged: Record, timing: Timing) -> Record:
+def timed(prepared: Prepared, judged: Record, benchmark: latency.Benchmark, settings: Settings) -> Record:
     """*judged* with its timing, and the peak of memory that the cell reached.
 
     Raises:
         PlacementError: the device is not the one that gave the first output.
     """
-    cold = judged.cold
-    peak = memory.growth_bytes(prepared.level_bytes)
-    same = _still(prepared, judged)
-    return replace(same, timing=timing, cold=None if cold is None else replace(cold, peak_bytes=peak))
+    spent = Spent(dict(judged.spent_s))
+    gpus = prepared.case.variant.load.device_ids if nvml.serves(prepared.case.target) else ()
+    with spent.on("timing"):
+        before, begun = conditions.snapshot(gpus=gpus), energy.begin(prepared.case.target, gpus=gpus or (0,))
+        timing, outputs = _timing(prepared, benchmark, settings)
+        used, after = energy.end(begun), conditions.snapshot(gpus=gpus)
+        timing = replace(timing, energy=used, conditions=conditions.between(before, after))
+    prepared.watch.lap()
+    with spent.on("calling"):
+        judged = _still(prepared, judged)
+        failures = _changed(prepared, outputs)
+    if judged.cold is not None:
+        judged = replace(judged, cold=replace(judged.cold, peak_bytes=prepared.watch.highest))
+    if judged.quality is not None and failures:
+        judged = replace(judged, quality=replace(judged.quality, failures=(*judged.quality.failures, *failures)))
+    return replace(judged, timing=None if failures else timing, spent_s=spent.seconds)
 
 
-def _placed(prepared: Prepared) -> Placement:
-    """Where the session runs by now.
+def _timing(
+    prepared: Prepared, benchmark: latency.Benchmark, settings: Settings
+) -> tuple[Timing, Sequence[Arrays | None]]:
+    """The rounds of a cell under its load, and what was answered last to each of its inputs, where it is kept."""
+    asked = prepared.case.variant.load
+    fresh = asked.inputs is Inputs.FRESH
+    if asked.pattern is Pattern.LATENCY:
+        timing = latency.measure(
+            benchmark, prepared.session, prepared.rotated, fresh=fresh, warmups=WARM_UPS, rounds=settings.rounds
+        )
+        return timing, ()
+    window = load.measure(
+        benchmark,
+        (prepared.session, *prepared.others),
+        prepared.rotated,
+        fresh=fresh,
+        under_way=asked.depth * len(asked.device_ids),
+        warmups=WARM_UPS,
+        rounds=settings.rounds,
+    )
+    return window.timing, window.outputs
+
+
+def interleaved(prepared: Prepared, judged: Record, backends: Mapping[str, Backend], settings: Settings) -> Record:
+    """*judged* with blocks of this cell and of PyTorch FP32 on the CPU in turns; as it is where that says nothing.
+
+    That is of the reference cell itself, of a cell without a time of one request at a time, and of one that answers
+    only what it was asked before.
+    """
+    case, spent = prepared.case, Spent(dict(judged.spent_s))
+    reference = replace(case, target=BASELINE, precision=Precision.FP32, variant=Variant(batch=case.variant.batch))
+    replayed = format_of(backends[case.target.backend], case.target) is Format.REPLAY
+    alone = case.variant.load.pattern is Pattern.LATENCY
+    if case == reference or replayed or not alone or judged.timing is None:
+        return judged
+    counted = int(np.clip(BLOCK_S / np.median(judged.timing.rounds_s), *COUNTED))
+    with spent.on("pairing"):
+        backend, fed = backends[BASELINE.backend], feeds(settings, case.model)
+        artifact = build(reference, format_of(backend, BASELINE), settings)
+        (other,) = _sessions(reference, backend, artifact, settings)
+        try:
+            blocks = paired.measure(
+                reference.id,
+                paired.Side(session=other, unseen=unseen(fed, case.tower, case.variant.batch, seed=1)),
+                paired.Side(session=prepared.session, unseen=unseen(fed, case.tower, case.variant.batch, seed=2)),
+                prepared.calls[0],
+                groups=GROUPS,
+                counted=counted,
+                uncounted=UNCOUNTED,
+                seed=zlib.crc32(case.id.encode()),
+            )
+        finally:
+            other.close()
+    return replace(judged, paired=blocks, spent_s=spent.seconds)
+
+
+def _changed(prepared: Prepared, outputs: Sequence[Arrays | None]) -> tuple[str, ...]:
+    """How what was answered under the load differs from what one request alone is answered; empty where it does not."""
+    floor = gates.FLOORS[prepared.case.precision].minimum
+    worst: dict[str, float] = {}
+    for call, loaded in zip(prepared.rotated, outputs, strict=False):
+        if loaded is not None:
+            for name, rows in prepared.session.run(call).items():
+                worst[name] = min(worst.get(name, 1.0), _cosine(loaded[name], rows))
+    return tuple(
+        f"{name}: under this load a sample has a cosine of {cosine:.4f} with its own answer alone, under {floor}"
+        for name, cosine in worst.items()
+        if cosine < floor
+    )
+
+
+def _cosine(loaded: NDArray[Any], alone: NDArray[Any]) -> float:
+    """The least cosine of a row with the same row; 0 where the arrays are unlike."""
+    return float(metrics.cosine(loaded, alone).min()) if metrics.comparable(loaded, alone) else 0.0
+
+
+def _work(case: Case) -> Work | None:
+    """What one call of *case* has to do at least; None where its model has no closed form."""
+    config = weights.config(case.model)
+    if config is None:
+        return None
+    sizes = roofline.architecture(config)
+    return roofline.work(sizes, case.tower, case.precision, batch=case.variant.batch, texts=towers.PAIR_TEXTS)
+
+
+def _placed(session: Session, case: Case) -> Placement:
+    """Where *session* runs by now.
 
     Raises:
         PlacementError: elsewhere than asked, or in a narrower type.
     """
-    where = prepared.session.placement()
-    if fault := where.fault(prepared.case.precision):
+    where = session.placement()
+    if fault := where.fault(case.precision):
         raise PlacementError(fault)
     return where
 
@@ -202,7 +381,9 @@ def _still(prepared: Prepared, record: Record) -> Record:
     Raises:
         PlacementError: the work is done elsewhere than asked, or was.
     """
-    before, where = record.executed, _placed(prepared)
+    before, where = record.executed, _placed(prepared.session, prepared.case)
+    for other in prepared.others:
+        _placed(other, prepared.case)
     again, last = (_digest(prepared.session.run(prepared.calls[0])) for _ in range(2))
     first = before.first_output if before else ""
     if first and again == last != first:
@@ -220,113 +401,25 @@ def _digest(outputs: Arrays) -> str:
     return sha256(b"".join(parts)).hexdigest()[:16]
 
 
-def quality(case: Case, settings: Settings, outputs: Mapping[str, NDArray[np.generic]]) -> Quality:
-    """What the gate says of *outputs*, stacked over the evaluation calls of *case*."""
-    settings = scoped(settings, case)
-    fed, reference = feeds(settings, case.model), reference_of(settings, case.model)
-    expected = reference.outputs(fed, case.tower)
-    drift = _noise(reference)
-    floors = {name: drift[Tower.TEXT if name.startswith(Tower.TEXT) else Tower.IMAGE] for name in expected}
-    whole = all(name in outputs and metrics.comparable(outputs[name], rows) for name, rows in expected.items())
-    scored = _scores(case, fed, reference, outputs) if case.model.trained and whole else ()
-    return gates.assess(case.precision, outputs, expected, floors, scored)
-
-
-def _noise(reference: Reference) -> Mapping[Tower, noise.Noise]:
-    found = {}
-    for tower, rows in ((Tower.IMAGE, reference.image), (Tower.TEXT, reference.text)):
-        others = {how: reference.others[f"{tower}_{how}"] for how in ("again", "batch", "threads")}
-        found[tower] = noise.measure(rows[: len(others["again"])], **others)
-    return found
-
-
-def _scores(
-    case: Case, fed: Feeds, reference: Reference, outputs: Mapping[str, NDArray[np.generic]]
-) -> tuple[Score, ...]:
-    expected = reference.outputs(fed, case.tower)
-    if case.tower is Tower.PAIR:
-        return scores.score_pair(outputs["logits"], expected["logits"], fed.answers)
-    image = np.asarray(outputs.get("image_embedding", reference.image), np.float32)
-    text = np.asarray(outputs.get("text_embedding", reference.text), np.float32)
-    return scores.score_towers(
-        scores.Embeddings(images=image, prompts=text[: fed.prompts], captions=text[fed.prompts :]),
-        scores.Embeddings(
-            images=reference.image, prompts=reference.text[: fed.prompts], captions=reference.text[fed.prompts :]
-        ),
-        labels=fed.labels,
-        positives=fed.positives,
-    )
-
-
 def _boundary(case: Case, settings: Settings, artifact: Artifact, reference: Reference, fed: Feeds) -> Boundary:
+    asked = case.variant.load
+    copied = ("copy of the inputs",) if asked.inputs is Inputs.FRESH else ()
     return Boundary(
         tower=case.tower,
-        batch=1,
+        batch=case.variant.batch,
         texts=towers.PAIR_TEXTS if case.tower is Tower.PAIR else 0,
         sequence=0 if case.tower is Tower.IMAGE else case.model.context,
         image_size=0 if case.tower is Tower.TEXT else case.model.image_size,
-        inside_clock=INSIDE_CLOCK,
+        inside_clock=(*copied, *INSIDE_CLOCK),
         threads=settings.threads,
         weights_sha256=source(settings, case.model).sha256(),
         recipe=artifact.key,
         data_sha256=fed.sha256,
         reference_sha256=reference.artifact.sha256,
         runtimes=machine.runtimes(),
+        load=asked.pattern,
+        instances=asked.instances,
+        device_ids=asked.device_ids,
+        queue=asked.queue,
+        inputs=asked.inputs,
     )
-
-
-@lru_cache(maxsize=1)
-def source(settings: Settings, spec: ModelSpec) -> Source:
-    """Where the weights of *spec* are; found, and fetched if need be, when asked for."""
-    return Source(spec=spec, folder=settings.weights, store_root=settings.cache)
-
-
-@lru_cache(maxsize=2)  # of a device, and of an emulator
-def feeds(settings: Settings, spec: ModelSpec) -> Feeds:
-    """What *spec* is evaluated on."""
-    return feeding.make(spec, _samples(settings, spec)[1])
-
-
-@lru_cache(maxsize=2)  # of a device, and of an emulator
-def reference_of(settings: Settings, spec: ModelSpec) -> Reference:
-    """The FP32 embeddings of what *spec* is evaluated on."""
-    return referring.make(source(settings, spec), feeds(settings, spec), Store(settings.cache), settings.threads)
-
-
-@lru_cache(maxsize=1)
-def calibration(settings: Settings, spec: ModelSpec) -> Calibration:
-    """What *spec* is calibrated on: never a picture or a text that it is evaluated on.
-
-    Nor one that it would be evaluated on by default: a device and its emulator, which takes fewer samples, run one graph.
-    Pictures whose caption serves come first, in the captions' order, so that a pair is calibrated on right answers
-    too. Pictures without captions, such as class folders, lend no text: then the scenes' captions serve.
-    """
-    chosen = _samples(settings, spec)[0]
-    sets = {settings, replace(settings, samples=None)}
-    seen = {row.tobytes() for each in sets for row in feeds(each, spec).tokens}
-    image = feeding.images(spec, chosen)
-    texts = [captions[0] if captions else "" for captions in chosen.captions]
-    if not any(texts):
-        texts = [captions[0] for captions in generated.calibration(CALIBRATION_SCENES, 1).captions]
-    rows = feeding.tokens(spec, texts)
-    fresh = [i for i, row in enumerate(rows) if texts[i] and row.tobytes() not in seen]
-    tokens, first = rows[fresh], [i for i in fresh if i < len(image)]
-    image = image[first + sorted(set(range(len(image))) - set(first))]
-    return Calibration(image=image, tokens=tokens, sha256=feeding.digest([image, tokens]))
-
-
-@lru_cache(maxsize=2)  # of a device, and of an emulator
-def _samples(settings: Settings, spec: ModelSpec) -> tuple[Samples, Samples]:
-    """Calibration and evaluation samples, disjoint: your own data by path, else generated scenes."""
-    size, n = spec.image_size, settings.samples or SAMPLES
-    if settings.data is not None:
-        found = folders.read(settings.data)
-        if found.problems:
-            _log.warning("%s: %d left out: %s", settings.data, len(found.problems), "; ".join(found.problems))
-        return folders.split(found, CALIBRATION_SAMPLES, n)
-    chosen = generated.calibration(CALIBRATION_SCENES, size)
-    if spec.weights.kind == "embedded" and settings.samples is None:
-        return chosen, generated.evaluation(EMBEDDED_SAMPLES, EMBEDDED_SAMPLES, size)
-    if not spec.trained:
-        return chosen, generated.evaluation(0, n, size)
-    return chosen, generated.evaluation(n // 2, n - n // 2, size)

@@ -10,10 +10,14 @@ from typing import Any
 
 from clip_bench import machine, store
 from clip_bench.errors import UsageError
+from clip_bench.specs import Inputs, Load, Pattern, Tower
+from clip_bench.timing import percentiles
 
 DEFAULT_MODELS = ("shapes_tiny", "vit_b_32_random")
 SAMPLES = 64
-ROUNDS = 64  # what a P90 needs to be proven at 99 % confidence
+ROUNDS = "p90"
+PERCENTILES = (50.0, 90.0, 95.0, 99.0)
+SWEEP: Mapping[Tower, tuple[int, ...]] = {Tower.IMAGE: (1, 8, 16, 32), Tower.TEXT: (1, 4, 32)}  # SOPHON's bmodels
 
 # Flags and argparse's arguments; pytest's addoption takes the same.
 OPTIONS: tuple[tuple[str, Mapping[str, Any]], ...] = (
@@ -43,8 +47,9 @@ OPTIONS: tuple[tuple[str, Mapping[str, Any]], ...] = (
         "help": "intra-op threads of every runtime (default: the physical cores that this process may use)",
     }),
     ("--rounds", {
-        "type": int, "default": ROUNDS, "metavar": "N",
-        "help": "timed calls per cell (default: %(default)s, which is what a proven P90 takes)",
+        "default": ROUNDS, "metavar": "N",
+        "help": "timed calls per cell; p50, p90, p95, p99 or p99.9 are as many as prove that percentile at 99 %% "
+                "confidence (default: %(default)s, which is 64)",
     }),
     ("--calibration", {
         "action": "append", "default": [], "metavar": "METHOD_N",
@@ -60,6 +65,55 @@ OPTIONS: tuple[tuple[str, Mapping[str, Any]], ...] = (
         "help": "a Python 3.10 that has tpu_mlir, for SOPHON: the same as --option sophon.tpu_mlir_python=PYTHON",
     }),
 )  # fmt: skip
+# What else makes cells: how much is asked at once. clip-bench compile knows nothing of it.
+LOADS: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("--batch", {
+        "action": "append", "default": [], "metavar": "N",
+        "help": "samples per call: a number, several such as 1,8,16, or sweep, which is 1,8,16,32 pictures and 1,4,32 "
+                "texts; each is a cell of its own (default: 1)",
+    }),
+    ("--load", {
+        "action": "append", "default": [], "choices": [str(pattern) for pattern in Pattern],
+        "help": "latency: one request at a time (default); throughput: as many at once as keep every instance busy; "
+                "may be repeated",
+    }),
+    ("--instances", {
+        "metavar": "N",
+        "help": "sessions that answer at the same time, and share --threads: a number, several such as 1,2, or a range "
+                "such as 1-4; each is a cell (default: 1; with --load throughput)",
+    }),
+    ("--queue", {
+        "metavar": "N",
+        "help": "requests that wait for each instance beside the one that it executes; 0 is least latency, several as "
+                "for --instances (default: 1; with --load throughput)",
+    }),
+    ("--device-ids", {
+        "metavar": "N", "help": "numbers of the devices, such as 0,1: each gets its own --instances (default: 0)",
+    }),
+    ("--inputs", {
+        "default": str(Inputs.CACHED), "choices": [str(each) for each in Inputs],
+        "help": "cached: arrays that the host makes once; fresh: a copy handed over with each request, inside its time "
+                "(default: %(default)s)",
+    }),
+)  # fmt: skip
+# Of a run alone: what decides how its cells are timed, and what is printed of them.
+TIMING: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("--iterations", {
+        "dest": "rounds", "metavar": "N", "help": "requests of a throughput window: another word for --rounds",
+    }),
+    ("--percentiles", {
+        "metavar": "N", "help": "percentiles of the profile tables (default: 50,90,95,99)",
+    }),
+    ("--paired", {
+        "action": "store_true",
+        "help": "measure each cell and PyTorch FP32 in interleaved blocks too: a speed-up with its interval",
+    }),
+    ("--roofline", {
+        "action": "store_true",
+        "help": "measure this machine's ceilings at the end of the run, and hold every time against them",
+    }),
+)  # fmt: skip
+LEAST_SAMPLES = 2
 CALIBRATION = re.compile(r"(minmax|percentile|entropy)_[1-9]\d*")
 OPTION = re.compile(r"(?P<name>[a-z0-9_]+)\.(?P<key>\w+)=(?P<value>.*)", re.DOTALL)
 
@@ -68,7 +122,8 @@ OPTION = re.compile(r"(?P<name>[a-z0-9_]+)\.(?P<key>\w+)=(?P<value>.*)", re.DOTA
 class Settings:
     """The checked options; ``cache`` is the store's folder.
 
-    ``samples`` is None where the user leaves it to the case. ``options`` are names, keys and values.
+    ``samples`` is None where the user leaves it to the case. ``options`` are names, keys and values. ``batches`` is
+    empty for the sweep, which is another one for each tower.
     """
 
     models: tuple[str, ...]
@@ -81,6 +136,11 @@ class Settings:
     cache: Path
     calibrations: tuple[str, ...] = ()
     options: tuple[tuple[str, str, str], ...] = ()
+    batches: tuple[int, ...] = (1,)
+    loads: tuple[Load, ...] = (Load(),)
+    percentiles: tuple[float, ...] = PERCENTILES
+    paired: bool = False
+    roofline: bool = False
 
     @property
     def by_name(self) -> Mapping[str, Mapping[str, str]]:
@@ -88,17 +148,21 @@ class Settings:
         names = {name for name, _, _ in self.options}
         return {name: {key: value for owner, key, value in self.options if owner == name} for name in names}
 
+    def batches_of(self, tower: Tower) -> tuple[int, ...]:
+        """Samples per call, one cell for each; a pair is always one picture with its texts."""
+        chosen = self.batches or SWEEP.get(tower, (1,))
+        return tuple(batch for batch in chosen if batch == 1) if tower is Tower.PAIR else chosen
+
 
 def checked(options: Mapping[str, Any]) -> Settings:
-    """Settings from parsed options.
+    """Settings from parsed options; those of :data:`LOADS` and :data:`TIMING` may be left out.
 
     Raises:
         UsageError: a number is too small, a path does not exist, or an option is not of its form.
     """
-    for name, least in (("samples", 2), ("rounds", 1)):
-        if options[name] is not None and options[name] < least:
-            msg = f"--{name} {options[name]}: at least {least}"
-            raise UsageError(msg)
+    if options["samples"] is not None and options["samples"] < LEAST_SAMPLES:
+        msg = f"--samples {options['samples']}: at least {LEAST_SAMPLES}"
+        raise UsageError(msg)
     threads = machine.cores() if options["threads"] is None else options["threads"]
     if threads < 1:
         msg = f"--threads {threads}: at least 1"
@@ -115,11 +179,85 @@ def checked(options: Mapping[str, Any]) -> Settings:
         data=options["data"],
         weights=options["weights"],
         threads=threads,
-        rounds=options["rounds"],
+        rounds=_rounds(str(options["rounds"])),
         cache=store.default_root(),
         calibrations=_calibrations(options["calibration"]),
         options=_options(options["option"], options["tpu_mlir_python"]),
+        batches=_batches(options.get("batch") or []),
+        loads=_loads({"load": [], "inputs": Inputs.CACHED, **options}),
+        percentiles=_percentiles(options.get("percentiles")),
+        paired=options.get("paired", False),
+        roofline=options.get("roofline", False),
     )
+
+
+def _rounds(text: str) -> int:
+    """A number of calls, or what a percentile takes to be proven: ``p99``."""
+    match = re.fullmatch(r"(?P<kind>p?)(?P<number>\d+(\.\d+)?)", text)
+    if match and match["kind"]:
+        return percentiles.needed(float(match["number"]))
+    if match is None or not text.isdecimal() or int(text) < 1:
+        msg = f"--rounds {text}: a number of calls, at least 1, or a percentile to prove, such as p99"
+        raise UsageError(msg)
+    return int(text)
+
+
+def _numbers(flag: str, text: str, least: int) -> tuple[int, ...]:
+    """``1,2,8`` or ``1-4``, each once."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or int(first) < least:
+            msg = f"{flag} {text}: a number of at least {least}, several such as 1,2, or a range such as 1-4"
+            raise UsageError(msg)
+        found += range(int(first), int(last or first) + 1)
+    if not found:
+        msg = f"{flag} {text}: a range begins with its smaller number"
+        raise UsageError(msg)
+    return tuple(dict.fromkeys(found))
+
+
+def _batches(given: Sequence[str]) -> tuple[int, ...]:
+    if "sweep" in given:
+        if len(given) > 1:
+            msg = "--batch sweep: give it alone, or the numbers that you want"
+            raise UsageError(msg)
+        return ()
+    return tuple(dict.fromkeys(size for text in given for size in _numbers("--batch", text, 1))) or (1,)
+
+
+def _loads(options: Mapping[str, Any]) -> tuple[Load, ...]:
+    patterns = tuple(dict.fromkeys(map(Pattern, options["load"]))) or (Pattern.LATENCY,)
+    given = {flag: options.get(flag) for flag in ("instances", "queue", "device_ids")}
+    ids = _numbers("--device-ids", given["device_ids"] or "0", 0)
+    inputs = Inputs(options["inputs"])
+    for flag in ("instances", "queue"):
+        if given[flag] is not None and Pattern.THROUGHPUT not in patterns:
+            msg = f"--{flag} {given[flag]}: add --load throughput; a latency is that of one request at a time"
+            raise UsageError(msg)
+    if len(ids) > 1 and Pattern.LATENCY in patterns:
+        msg = f"--device-ids {given['device_ids']}: one request at a time has one device; add --load throughput"
+        raise UsageError(msg)
+    many = [
+        Load(pattern=Pattern.THROUGHPUT, instances=instances, queue=queue, device_ids=ids, inputs=inputs)
+        for instances in _numbers("--instances", given["instances"] or "1", 1)
+        for queue in _numbers("--queue", given["queue"] or "1", 0)
+    ]
+    one = Load(device_ids=ids, inputs=inputs)
+    return tuple(load for pattern in patterns for load in (many if pattern is Pattern.THROUGHPUT else [one]))
+
+
+def _percentiles(text: str | None) -> tuple[float, ...]:
+    if text is None:
+        return PERCENTILES
+    try:
+        found = tuple(dict.fromkeys(float(part) for part in text.strip("[] ").split(",")))
+    except ValueError:
+        found = ()
+    if not found or not all(0 < each < 100 for each in found):  # noqa: PLR2004  percent
+        msg = f"--percentiles {text}: numbers between 0 and 100, such as 50,90,95,99"
+        raise UsageError(msg)
+    return found
 
 
 def _calibrations(given: Sequence[str]) -> tuple[str, ...]:

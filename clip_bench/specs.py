@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -113,22 +113,71 @@ class Target:
         return "-".join(filter(None, (self.backend, self.provider, self.device)))
 
 
+class Pattern(StrEnum):
+    """One request at a time, or as many at once as keep every instance busy."""
+
+    LATENCY = "latency"
+    THROUGHPUT = "throughput"
+
+
+class Inputs(StrEnum):
+    """Arrays of the host that are made once, or a fresh copy for each request, made inside its time."""
+
+    CACHED = "cached"
+    FRESH = "fresh"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How requests arrive; the default adds no word to the id.
+
+    Under ``throughput`` each of *device_ids* has so many *instances* of the model, and each instance one request that
+    it executes and *queue* more that wait for it: a closed loop of ``depth`` requests on each device.
+    """
+
+    pattern: Pattern = Pattern.LATENCY
+    instances: int = 1
+    queue: int = 0
+    device_ids: tuple[int, ...] = (0,)
+    inputs: Inputs = Inputs.CACHED
+
+    @property
+    def depth(self) -> int:
+        """Requests under way at once on one device."""
+        return self.instances * (1 + self.queue)
+
+    def __str__(self) -> str:
+        many = self.pattern is Pattern.THROUGHPUT
+        words = (
+            f"{self.pattern}-instances{self.instances}-queue{self.queue}" if many else "",
+            f"devices{'_'.join(map(str, self.device_ids))}" if self.device_ids != (0,) else "",
+            self.inputs if self.inputs is not Inputs.CACHED else "",
+        )
+        return "-".join(filter(None, words))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """What else changes a cell; the default of every field adds no word to the id.
 
     ``half_io``: inputs and outputs are float16 too. ``calibration`` is a method and a number of rows, such as
-    ``percentile_200``, instead of the recipe's own.
+    ``percentile_200``, instead of the recipe's own. ``batch`` is samples per call.
     """
 
     compiled: bool = False
     cuda_graphs: bool = False
     half_io: bool = False
     calibration: str = ""
+    batch: int = 1
+    load: Load = Load()
 
     def __str__(self) -> str:
-        told = {field.name: getattr(self, field.name) for field in fields(self)}
-        return "-".join(name if value is True else value for name, value in told.items() if value)
+        flags = (name for name in ("compiled", "cuda_graphs", "half_io") if getattr(self, name))
+        batch = f"batch{self.batch}" if self.batch > 1 else ""
+        return "-".join(filter(None, (*flags, self.calibration, batch, str(self.load))))
+
+
+BASELINE = Target(backend="torch", device=Device.CPU)  # in FP32: what a speed-up is over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,14 +9,25 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
+from clip_bench import memory
+
 MANIFEST = "manifest.json"
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One build: the recipe's name for it, its seconds, and how far the resident set rose, where that is told."""
+
+    name: str
+    seconds: float
+    peak_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +36,7 @@ class Artifact:
 
     ``key`` hashes the recipe and finds the folder; ``sha256`` hashes the bytes of the files, with their names, and
     proves what was measured; ``size_bytes`` is their sum. ``built_s`` is how long the build took, its parents'
-    included, on whatever machine and day they ran.
+    included, on whatever machine and day they ran; ``steps`` are these builds one by one, parents first.
     """
 
     path: Path
@@ -34,6 +45,7 @@ class Artifact:
     size_bytes: int
     built_s: float
     recipe: Mapping[str, object]
+    steps: tuple[Step, ...] = ()
 
     def names(self, key: str) -> tuple[str, ...]:
         """A list of names that the recipe holds under *key*."""
@@ -74,7 +86,7 @@ class Store:
             if (found := _whole(home, key)) is not None:
                 return found
             shutil.rmtree(home, ignore_errors=True)
-            _build(home, recipe, build, parent.built_s if parent else 0.0)
+            _build(home, recipe, build, parent)
             if (made := _whole(home, key)) is not None:
                 return made
         msg = f"{home} changed while it was written; is the disk full or failing?"
@@ -103,22 +115,25 @@ def _sha256(data: object) -> str:
     return hashlib.sha256(_canonical(data)).hexdigest()
 
 
-def _build(home: Path, recipe: Mapping[str, object], build: Callable[[Path], None], before_s: float) -> None:
+def _build(home: Path, recipe: Mapping[str, object], build: Callable[[Path], None], parent: Artifact | None) -> None:
     """Build beside *home* and rename; the caller holds the lock, so a folder found there is a killed build's."""
     partial = home.with_suffix(".partial")
     if partial.exists():
         shutil.rmtree(partial)
     partial.mkdir()
     try:
-        _log.info("making %s", recipe.get("step", "an artifact"))
-        began = time.perf_counter()
+        name = str(recipe.get("step", "an artifact"))
+        _log.info("making %s", name)
+        level, began = memory.reset(), time.perf_counter()
         build(partial)
-        built_s = before_s + time.perf_counter() - began
+        own = Step(name=name, seconds=time.perf_counter() - began, peak_bytes=memory.growth_bytes(level))
         files = {path.name: sha256_file(path) for path in sorted(partial.iterdir())}
         if not files:
             msg = f"the build of {recipe} wrote no file; a build must write at least one"
             raise FileNotFoundError(msg)
-        body = {"recipe": recipe, "files": files, "built_s": built_s}
+        built_s = own.seconds + (parent.built_s if parent else 0.0)
+        steps = [asdict(step) for step in (*(parent.steps if parent else ()), own)]
+        body = {"recipe": recipe, "files": files, "built_s": built_s, "steps": steps}
         manifest = json.dumps({"sha256": _sha256(body), **body}, indent=1)
         (partial / MANIFEST).write_text(manifest, encoding="utf-8")
         partial.rename(home)
@@ -144,4 +159,5 @@ def _whole(home: Path, key: str) -> Artifact | None:
         size_bytes=sum((home / name).stat().st_size for name in files),
         built_s=manifest["built_s"],
         recipe=manifest["recipe"],
+        steps=tuple(Step(**step) for step in manifest.get("steps", ())),  # a store of version 0.1.0 has none
     )

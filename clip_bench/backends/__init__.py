@@ -26,7 +26,9 @@ class Options:
     """How to load an artifact: the precision to execute in, threads (intra-op), and the case's variant.
 
     ``settings`` are the user's ``--option NAME.KEY=VALUE`` whose NAME is the target's backend or its provider.
-    ``store`` takes what a runtime compiles, as an artifact derived from the one that is loaded.
+    ``store`` takes what a runtime compiles, as an artifact derived from the one that is loaded. ``device_id`` is the
+    number of the device, of several alike, where the user names one. ``instances`` and ``depth`` are for a session with a queue of its own: how
+    many requests it executes at the same time, and how many it holds.
     """
 
     precision: Precision
@@ -34,6 +36,9 @@ class Options:
     variant: Variant = field(default_factory=Variant)
     settings: Mapping[str, str] = field(default_factory=dict)
     store: Store = field(default_factory=lambda: Store(default_root()))
+    device_id: int | None = None
+    instances: int = 1
+    depth: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +111,10 @@ class Backend(Protocol):
     * ``OPTIONS``: by name (of a provider, or of the backend) and key, the line of help of a ``--option NAME.KEY=VALUE``
     * ``targets(settings)``: instead of ``TARGETS``, those that the user's options make, by name and key
     * ``devices(settings)``: per target, a :class:`Found`
+    * ``IMPORTS``: the module that its runtime is, whose import is a step of the cold path
+    * ``NUMBERED``: the targets of which a machine may have several devices, and ``load`` takes ``device_id``
+    * ``QUEUED``: the targets whose sessions hold all ``instances`` and have the runtime's own queue: they offer
+      ``submit(feeds, done)``, which starts a request whose outputs *done* is given, and ``wait()`` (``timing.load``)
     """
 
     @property

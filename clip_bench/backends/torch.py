@@ -38,6 +38,8 @@ VARIANTS = {
     CUDA: {Variant(compiled=True): FLOATS, Variant(cuda_graphs=True): FLOATS},
 }
 FALLBACK = "PYTORCH_ENABLE_MPS_FALLBACK"
+IMPORTS = "torch"
+NUMBERED = frozenset({CUDA})
 WARM_UPS = 3  # calls before a capture, as PyTorch's notes have it
 PACKAGE = "install PyTorch: pip install 'clip-bench[torch]'"
 
@@ -82,7 +84,7 @@ def load(artifact: Artifact, target: Target, options: Options) -> TorchSession:
     import torch
 
     torch.set_num_threads(options.threads)
-    device = target.provider or "cpu"
+    device = _place(target, options)
     module = _module(artifact.file(".pt2"), device)
     note = _quantize(module) if options.precision is Precision.INT8_DYNAMIC else ""
     call: Callable[..., Any] = torch.compile(module, dynamic=False) if options.variant.compiled else module
@@ -93,8 +95,24 @@ def load(artifact: Artifact, target: Target, options: Options) -> TorchSession:
         device=device,
         module=module,
         note=note,
-        options=_exact() if device == "cuda" else {},
+        options=_exact() if target == CUDA else {},
     )
+
+
+def _place(target: Target, options: Options) -> str:
+    """Torch's name of the device: ``cpu``, ``cuda``, ``cuda:1``.
+
+    Raises:
+        UnavailableError: there is no device of that number.
+    """
+    import torch
+
+    if not options.device_id:
+        return target.provider or "cpu"
+    if options.device_id >= torch.cuda.device_count():
+        msg = f"no CUDA device {options.device_id}: there are {torch.cuda.device_count()}, from 0"
+        raise UnavailableError(msg)
+    return f"{target.provider}:{options.device_id}"
 
 
 def _can_compile(target: Target) -> None:
@@ -254,8 +272,9 @@ class TorchSession:
         dtypes = _dtypes(self.module)
         held = (*self.module.parameters(), *self.module.buffers())
         where = ", ".join(sorted({each.device.type for each in held}))
+        asked = self.device.partition(":")[0]
         return Placement(
-            nodes={where: dtypes.total()}, dtypes=dtypes, asked=self.device, note=self.note, options=self.options
+            nodes={where: dtypes.total()}, dtypes=dtypes, asked=asked, note=self.note, options=self.options
         )
 
     def close(self) -> None:
@@ -264,4 +283,4 @@ class TorchSession:
 
         torch.compiler.reset()
         if self.device != "cpu":
-            getattr(torch, self.device).empty_cache()
+            getattr(torch, self.device.partition(":")[0]).empty_cache()

@@ -35,6 +35,8 @@ NPU = Target(backend="vastai", device=Device.NPU)
 TARGETS = {NPU: frozenset({Precision.FP16})}
 OPERATOR = "opf_space_to_depth_out_matrix"
 OPERATOR_FILE = "/opt/vastai/vaststreamx/data/elf/space_to_depth"  # where the vendor's installer puts it
+IMPORTS = "vaststreamx"
+NUMBERED = frozenset(TARGETS)
 FIRST = "0"  # the die, unless the user names another
 OPTIONS = {
     "vastai": {
@@ -73,7 +75,7 @@ def _found(number: str) -> Found:
     return Found(device=f"{dies[number]}, die {number}, {_runtime()}")
 
 
-def load(artifact: Artifact, target: Target, options: Options) -> VastAiSession:
+def load(artifact: Artifact, target: Target, options: Options) -> VastAiSession:  # noqa: ARG001  the contract's signature
     """Build a stream for each tower on the die that the user chose.
 
     Raises:
@@ -81,11 +83,11 @@ def load(artifact: Artifact, target: Target, options: Options) -> VastAiSession:
         UsageError: the user names a file that is none.
         PlacementError: the die is there and cannot be chosen.
     """
-    if reason := devices({target.backend: options.settings})[target].missing:
+    number = options.settings.get("device", FIRST) if options.device_id is None else str(options.device_id)
+    if reason := _found(number).missing:
         raise UnavailableError(reason)
     import vaststreamx as vsx
 
-    number = options.settings.get("device", FIRST)
     die = Die(vsx=vsx, number=int(number))
     die.enter()
     manifest = json.loads((artifact.path / vacc.NAME).read_text(encoding="utf-8"))

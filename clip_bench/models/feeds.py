@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -39,14 +39,43 @@ class Feeds:
     answers: NDArray[np.int64]
     sha256: str
 
-    def calls(self, tower: Tower) -> list[dict[str, NDArray[np.generic]]]:
-        """Every evaluation call of *tower* at batch 1, in order."""
-        images = [self.image[i : i + 1] for i in range(len(self.image))]
+    def calls(self, tower: Tower, batch: int = 1) -> list[dict[str, NDArray[np.generic]]]:
+        """Every evaluation call of *tower*, in order, with *batch* samples in each.
+
+        The last call is filled up with the first samples; a pair's call is always one picture with its texts.
+        """
+        if tower is Tower.PAIR:
+            rows = zip(_parts(self.image, 1), self.choices, strict=True)
+            return [{"image": image, "tokens": self.tokens[chosen]} for image, chosen in rows]
         if tower is Tower.IMAGE:
-            return [{"image": image} for image in images]
-        if tower is Tower.TEXT:
-            return [{"tokens": self.tokens[i : i + 1]} for i in range(len(self.tokens))]
-        return [{"image": image, "tokens": self.tokens[rows]} for image, rows in zip(images, self.choices, strict=True)]
+            return [{"image": part} for part in _parts(self.image, batch)]
+        return [{"tokens": part} for part in _parts(self.tokens, batch)]
+
+
+def _parts(rows: NDArray[np.generic], batch: int) -> list[NDArray[np.generic]]:
+    whole = len(rows) // batch * batch
+    parts = [rows[i : i + batch] for i in range(0, whole, batch)]
+    return parts if whole == len(rows) else [*parts, np.take(rows, range(whole, whole + batch), axis=0, mode="wrap")]
+
+
+def unseen(fed: Feeds, tower: Tower, batch: int, seed: int) -> Iterator[dict[str, NDArray[np.generic]]]:
+    """Calls of *tower* without end, none like another: pictures moved around their edges, words drawn anew.
+
+    A picture keeps its values and a text its length, so that each is as much work as those of *fed*.
+    """
+    draw = np.random.default_rng(seed)
+    calls = fed.calls(tower, batch)
+    words = np.unique(fed.tokens[(fed.tokens > 0) & (fed.tokens < fed.tokens.max(axis=1, keepdims=True))])
+    while True:
+        call = dict(calls[draw.integers(len(calls))])
+        if "image" in call:
+            call["image"] = np.roll(call["image"], draw.integers(1, call["image"].shape[-1], 2), axis=(-2, -1))
+        if "tokens" in call:
+            ends = call["tokens"].argmax(axis=1)[:, None]
+            places = np.arange(call["tokens"].shape[1])[None]
+            inside = (places > 0) & (places < ends)
+            call["tokens"] = np.where(inside, draw.choice(words, call["tokens"].shape), call["tokens"])
+        yield call
 
 
 def make(spec: ModelSpec, samples: Samples) -> Feeds:

@@ -7,11 +7,11 @@ import json
 import logging
 import pickle
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -102,6 +102,14 @@ def load(spec: ModelSpec, *, folder: Path | None, store_root: Path) -> tuple[nn.
         state = _converted(model, state)
     _fill(spec, model, state)
     return model.eval(), sha256
+
+
+def config(spec: ModelSpec) -> Mapping[str, Any] | None:
+    """open_clip's description of the architecture of *spec*; None where it has none."""
+    import open_clip
+
+    found: Mapping[str, Any] | None = open_clip.get_model_config(spec.architecture)
+    return shapes_tiny.CONFIG if spec.weights.kind == "embedded" else found
 
 
 def architecture(spec: ModelSpec) -> nn.Module:

@@ -11,7 +11,7 @@ from clip_bench.report.columns import FULL, TOWERS, Cell, Row, outcome
 from clip_bench.report.figures import ABSENT, fixed, markdown
 from clip_bench.report.rows import frame
 
-WORD = re.compile(r"(?:^|-)(?P<method>minmax|percentile|entropy)_(?P<rows>[1-9]\d*)$")  # the end of a variant
+WORD = re.compile(r"(?:^|-)(?P<method>minmax|percentile|entropy)_(?P<rows>[1-9]\d*)(?=-|$)")  # in a variant
 METHODS = {
     "minmax": "the least and the greatest value seen",
     "percentile": "all but 0.001 % of the values seen, by a histogram of 2048 bins",

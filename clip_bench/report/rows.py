@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from clip_bench import specs
 from clip_bench.errors import UsageError
 from clip_bench.record import Boundary, Cold, Entry, Outcome, Quality, Record, Run, read
 from clip_bench.report import platforms
@@ -19,7 +20,7 @@ from clip_bench.timing.statistics import summary
 Row = dict[str, object]
 
 SCORES = ("top1", "top5", "agreement", "t2i_r1", "t2i_r5", "t2i_r10", "i2t_r1", "i2t_r5", "i2t_r10")
-BASELINE = ("torch-cpu", Precision.FP32, "")
+BASELINE = (str(specs.BASELINE), Precision.FP32, "")
 CALL = ("batch", "texts", "sequence", "image_size", "inside_clock", "threads")
 MS, MB, PERCENT = 1e3, 1e-6, 100
 

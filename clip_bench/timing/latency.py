@@ -14,6 +14,8 @@ from clip_bench.errors import UsageError
 from clip_bench.record import Timing
 
 Arrays = Mapping[str, NDArray[np.generic]]
+Clock = Callable[[], float]
+DISABLED = "pytest-benchmark is disabled, nothing was timed: run without --benchmark-disable and without xdist (-n)"
 
 
 class Session(Protocol):
@@ -39,12 +41,18 @@ class Benchmark(Protocol):
 
 
 def measure(
-    benchmark: Benchmark, session: Session, feeds: Sequence[Arrays], *, warmups: int = 10, rounds: int = 64
+    benchmark: Benchmark,
+    session: Session,
+    feeds: Sequence[Arrays],
+    *,
+    fresh: bool = False,
+    warmups: int = 10,
+    rounds: int = 64,
 ) -> Timing:
     """Time *rounds* calls of *session*, one by one, after *warmups* uncounted ones, rotating over *feeds*.
 
-    Inside the clock: ``session.run``, with every transfer that it makes, until its result is on the host. Outside:
-    the choice of the next feed. The rotation goes on from warm-ups to rounds, so round i takes feed
+    Inside the clock: ``session.run``, with every transfer that it makes, until its result is on the host; with *fresh*
+    a copy of the feed before it. Outside: the choice of the next feed. The rotation goes on from warm-ups to rounds, so round i takes feed
     ``(warmups + i) % len(feeds)``. ``Timing.batch`` is the smallest leading dimension of a feed's arrays: one image
     with ten texts is one sample.
 
@@ -56,21 +64,19 @@ def measure(
             pytest-benchmark is disabled (``--benchmark-disable``, or xdist is active): *session* then ran once,
             untimed, and a run without times must not look like one that was timed.
     """
-    batch = _batch(feeds)
+    batch = batch_of(feeds)
     turns = cycle(feeds)
-    benchmark.pedantic(
-        session.run, setup=lambda: ((next(turns),), {}), rounds=rounds, warmup_rounds=warmups, iterations=1
-    )
+    call = (lambda feed: session.run(copied(feed))) if fresh else session.run
+    benchmark.pedantic(call, setup=lambda: ((next(turns),), {}), rounds=rounds, warmup_rounds=warmups, iterations=1)
     if benchmark.stats is None:
-        msg = "pytest-benchmark is disabled, nothing was timed: run without --benchmark-disable and without xdist (-n)"
-        raise UsageError(msg)
+        raise UsageError(DISABLED)
     return Timing(rounds_s=tuple(benchmark.stats["data"]), warmups=warmups, batch=batch)
 
 
-def first(session: Session, feeds: Arrays) -> tuple[Arrays, float]:
-    """Run *session* for the first time: its outputs, and the seconds until they were on the host.
+def once(session: Session, feeds: Arrays) -> tuple[Arrays, float]:
+    """Run *session* once: its outputs, and the seconds until they were on the host.
 
-    A runtime may compile or allocate in its first call; pytest-benchmark throws warm-ups away, so this is a clock
+    A runtime may compile or allocate in its first calls; pytest-benchmark throws warm-ups away, so this is a clock
     of our own (``time.perf_counter``, the same clock as pytest-benchmark's default).
     """
     began = time.perf_counter()
@@ -78,8 +84,17 @@ def first(session: Session, feeds: Arrays) -> tuple[Arrays, float]:
     return outputs, time.perf_counter() - began
 
 
-def _batch(feeds: Sequence[Arrays]) -> int:
-    """Samples per call, if every one of *feeds* has the same names, shapes and types."""
+def copied(feed: Arrays) -> Arrays:
+    """*feed* in arrays of its own, as a request brings them."""
+    return {name: array.copy() for name, array in feed.items()}
+
+
+def batch_of(feeds: Sequence[Arrays]) -> int:
+    """Samples per call, if every one of *feeds* has the same names, shapes and types.
+
+    Raises:
+        UsageError: they differ, or there are none.
+    """
     layouts: set[tuple[tuple[str, tuple[int, ...], str], ...]] = {
         tuple(sorted((name, array.shape, str(array.dtype)) for name, array in feed.items())) for feed in feeds
     }

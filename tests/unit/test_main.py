@@ -121,7 +121,7 @@ def test_a_bad_argument_is_one_line_that_says_what_to_do(tmp_path, monkeypatch, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.json", "foreign.json"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["lst"], ["list", "--rounds", "many"]], ids=["none", "typo", "words"])
+@pytest.mark.parametrize("arguments", [[], ["lst"], ["list", "--threads", "many"]], ids=["none", "typo", "words"])
 def test_what_cannot_be_parsed_ends_with_the_usage(capsys, arguments):
     with pytest.raises(SystemExit) as ended:
         main(arguments)

@@ -8,7 +8,7 @@ import pytest
 from clip_bench import backends, matrix
 from clip_bench.errors import UsageError
 from clip_bench.models import catalog
-from clip_bench.specs import Device, Format, Precision, Target, Tower, Variant
+from clip_bench.specs import Device, Format, Load, Pattern, Precision, Target, Tower, Variant
 
 
 def ids(settings):
@@ -103,3 +103,25 @@ def test_rows_to_calibrate_on_make_a_cell_more_of_each_static_precision(small):
     assert [word for word in more if word not in plain and word.startswith("image-shapes_tiny-openvino-cpu")] == [
         "image-shapes_tiny-openvino-cpu-int8_nncf-percentile_12"
     ]
+
+
+def test_every_load_and_every_number_of_samples_is_a_cell_of_its_own(small):
+    many = Load(pattern=Pattern.THROUGHPUT, instances=2, queue=1)
+    varied = replace(small, loads=(Load(), many), batches=(1, 8))
+
+    plain, every = ids(small), ids(varied)
+
+    timed = [case for case in plain if not {"emulated", "numerics"} & set(case.split("-"))]
+    alone = [case for case in timed if not case.startswith("pair-")]
+    assert len(every) == len(set(every))
+    assert set(plain) <= set(every)
+    for words, of in (("batch8", alone), ("throughput-instances2-queue1", timed)):
+        assert {f"{case}-{words}" for case in of} <= set(every)
+    assert {f"{case}-batch8-throughput-instances2-queue1" for case in alone} <= set(every)
+
+
+def test_what_is_never_timed_has_no_load(small):
+    many = replace(small, loads=(Load(pattern=Pattern.THROUGHPUT),))
+
+    assert not [case for case in ids(many) if "emulated" in case and "throughput" in case]
+    assert [case for case in ids(many) if "emulated" in case] == [case for case in ids(small) if "emulated" in case]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_bench import backends, matrix, pipeline
+from clip_bench import backends, evaluation, matrix, pipeline
 from clip_bench.backends import null
 from clip_bench.data import generated
 from clip_bench.errors import UnavailableError, UsageError
@@ -93,44 +93,44 @@ def test_the_references_own_answers_pass(own, tower):
     ids=["moved", "nans", "fewer", "negated", "whole_numbers", "constants"],
 )
 def test_altered_answers_fail_and_leave_finite_figures(own, altered):
-    right = pipeline.reference_of(own, TINY).image
+    right = evaluation.reference_of(own, TINY).image
 
-    quality = pipeline.quality(CASE, own, {"image_embedding": altered(right)})
+    quality = evaluation.quality(CASE, own, {"image_embedding": altered(right)})
 
     assert quality.failures
     assert np.isfinite([score.value for score in quality.scores]).all()
 
 
 def test_an_output_that_is_not_there_has_no_score(own):
-    quality = pipeline.quality(replace(CASE, tower=Tower.PAIR), own, {"image": np.ones((2, 3), np.float32)})
+    quality = evaluation.quality(replace(CASE, tower=Tower.PAIR), own, {"image": np.ones((2, 3), np.float32)})
 
     assert len(quality.failures) == 3
     assert quality.scores == ()
 
 
 def test_samples_are_never_more_than_asked_for(own):
-    assert len(pipeline.feeds(own, TINY).image) == 8
+    assert len(evaluation.feeds(own, TINY).image) == 8
 
 
 def test_the_embedded_model_is_evaluated_on_a_thousand_scenes(small):
-    fed = pipeline.feeds(replace(small, samples=None), TINY)
+    fed = evaluation.feeds(replace(small, samples=None), TINY)
 
-    assert len(fed.image) == 2 * pipeline.EMBEDDED_SAMPLES
-    assert sum(fed.labels >= 0) == pipeline.EMBEDDED_SAMPLES
+    assert len(fed.image) == 2 * evaluation.EMBEDDED_SAMPLES
+    assert sum(fed.labels >= 0) == evaluation.EMBEDDED_SAMPLES
 
 
 def test_nothing_that_is_evaluated_is_calibrated_on(small):
     small = replace(small, samples=None)
-    fed, given = pipeline.feeds(small, TINY), pipeline.calibration(small, TINY)
+    fed, given = evaluation.feeds(small, TINY), evaluation.calibration(small, TINY)
 
-    assert len(given.image) >= pipeline.CALIBRATION_SAMPLES
-    assert len(given.tokens) >= pipeline.CALIBRATION_SAMPLES
+    assert len(given.image) >= evaluation.CALIBRATION_SAMPLES
+    assert len(given.tokens) >= evaluation.CALIBRATION_SAMPLES
     assert rows(fed.image) & rows(given.image) == set()
     assert rows(fed.tokens) & rows(given.tokens) == set()
 
 
 def test_nothing_of_ones_own_data_that_is_evaluated_is_calibrated_on(own):
-    fed, given = pipeline.feeds(own, TINY), pipeline.calibration(own, TINY)
+    fed, given = evaluation.feeds(own, TINY), evaluation.calibration(own, TINY)
 
     assert len(given.image) == 4
     assert len(given.tokens) > 0
@@ -149,7 +149,7 @@ def test_pictures_on_one_background_are_answered_each_by_its_own(small, tmp_path
 
     answered = pipeline.prepare(CASE, NULL, products)
 
-    right = pipeline.reference_of(products, TINY).image
+    right = evaluation.reference_of(products, TINY).image
     given = [answered.session.run(call)["image_embedding"] for call in answered.calls]
     assert len(rows(right)) == 8
     np.testing.assert_array_equal(np.concatenate(given), right)
@@ -177,12 +177,12 @@ def test_an_emulator_gets_few_samples_unless_told_otherwise(small):
     whole = replace(small, samples=None)
     slow = replace(CASE, target=replace(HERE, device=Device.EMULATED))
 
-    assert pipeline.scoped(whole, slow).samples == 64
-    assert pipeline.scoped(whole, CASE) == whole
-    assert pipeline.scoped(replace(small, samples=9), slow).samples == 9
+    assert evaluation.scoped(whole, slow).samples == 64
+    assert evaluation.scoped(whole, CASE) == whole
+    assert evaluation.scoped(replace(small, samples=9), slow).samples == 9
 
 
 def test_a_device_and_its_emulator_are_calibrated_on_the_same_rows(small):
-    few, whole = (pipeline.calibration(replace(small, samples=n), TINY) for n in (8, None))
+    few, whole = (evaluation.calibration(replace(small, samples=n), TINY) for n in (8, None))
 
     assert few.sha256 == whole.sha256

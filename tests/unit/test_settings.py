@@ -7,14 +7,15 @@ import pytest
 
 from clip_bench import machine
 from clip_bench.errors import UsageError
-from clip_bench.settings import OPTIONS, checked
+from clip_bench.settings import LOADS, OPTIONS, PERCENTILES, TIMING, checked
+from clip_bench.specs import Inputs, Load, Pattern, Tower
 
 
 @pytest.fixture
 def parsed():
     """What argparse makes of a command line."""
     parser = argparse.ArgumentParser()
-    for flag, attributes in OPTIONS:
+    for flag, attributes in (*OPTIONS, *LOADS, *TIMING):
         parser.add_argument(flag, **attributes)
     return lambda *arguments: vars(parser.parse_args([str(argument) for argument in arguments]))
 
@@ -46,7 +47,7 @@ def test_what_is_given_is_taken(parsed, tmp_path):
     [
         ("--samples", "1", "--samples 1: at least 2"),
         ("--samples", "-8", "--samples -8: at least 2"),
-        ("--rounds", "0", "--rounds 0: at least 1"),
+        ("--rounds", "0", "--rounds 0: a number of calls, at least 1, or a percentile to prove, such as p99"),
         ("--threads", "0", "--threads 0: at least 1"),
         ("--data", "nowhere", "--data nowhere: no such file or folder"),
         ("--weights", "nowhere", "--weights nowhere: no such file or folder"),
@@ -93,3 +94,83 @@ def test_the_interpreter_of_a_compiler_is_an_option_like_another(parsed):
 def test_rows_to_calibrate_on_are_a_method_and_a_number(parsed, text):
     with pytest.raises(UsageError, match="a method and a number of rows"):
         checked(parsed("--calibration", text))
+
+
+def test_without_options_one_request_of_one_sample_is_timed_at_a_time(parsed):
+    settings = checked(parsed())
+
+    assert settings.loads == (Load(),)
+    assert {settings.batches_of(tower) for tower in Tower} == {(1,)}
+    assert (settings.percentiles, settings.paired, settings.roofline) == (PERCENTILES, False, False)
+
+
+@pytest.mark.parametrize(
+    ("given", "rounds"),
+    [("p90", 64), ("p95", 130), ("p99", 662), ("p99.9", 6636), ("12", 12)],
+    ids=["p90", "p95", "p99", "p999", "plain"],
+)
+@pytest.mark.parametrize("flag", ["--rounds", "--iterations"], ids=["rounds", "iterations"])
+def test_as_many_calls_are_timed_as_a_percentile_takes_to_be_proven(parsed, flag, given, rounds):
+    assert checked(parsed(flag, given)).rounds == rounds
+
+
+def test_every_number_of_instances_with_every_depth_is_a_load_of_its_own(parsed):
+    settings = checked(
+        parsed(
+            "--load", "throughput", "--instances", "1-2", "--queue", "0,3", "--device-ids", "0,1", "--inputs", "fresh"
+        )
+    )
+
+    assert [(load.instances, load.queue, load.depth) for load in settings.loads] == [
+        (1, 0, 1),
+        (1, 3, 4),
+        (2, 0, 2),
+        (2, 3, 8),
+    ]
+    assert {load.device_ids for load in settings.loads} == {(0, 1)}
+    assert {load.inputs for load in settings.loads} == {Inputs.FRESH}
+    assert len({str(load) for load in settings.loads}) == 4
+
+
+def test_both_patterns_can_be_asked_for_at_once(parsed):
+    settings = checked(parsed("--load", "latency", "--load", "throughput"))
+
+    assert settings.loads == (Load(), Load(pattern=Pattern.THROUGHPUT, queue=1))
+
+
+def test_a_sweep_is_another_one_for_each_tower(parsed):
+    settings = checked(parsed("--batch", "sweep"))
+
+    assert [settings.batches_of(tower) for tower in Tower] == [(1, 8, 16, 32), (1, 4, 32), (1,)]
+
+
+def test_a_number_of_samples_is_none_of_one_picture_with_its_texts(parsed):
+    settings = checked(parsed("--batch", "2,4", "--batch", "8"))
+
+    assert [settings.batches_of(tower) for tower in Tower] == [(2, 4, 8), (2, 4, 8), ()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--instances", "2"), "--instances 2: add --load throughput"),
+        (("--queue", "0"), "--queue 0: add --load throughput"),
+        (("--device-ids", "0,1"), "--device-ids 0,1: one request at a time has one device"),
+        (("--load", "throughput", "--instances", "0"), "--instances 0: a number of at least 1"),
+        (("--load", "throughput", "--instances", "3-1"), "--instances 3-1: a range begins with its smaller number"),
+        (("--load", "throughput", "--queue", "many"), "--queue many: a number of at least 0"),
+        (("--batch", "0"), "--batch 0: a number of at least 1"),
+        (("--batch", "sweep", "--batch", "2"), "--batch sweep: give it alone"),
+        (("--percentiles", "50,100"), "--percentiles 50,100: numbers between 0 and 100"),
+        (("--percentiles", "most"), "--percentiles most: numbers between 0 and 100"),
+        (("--rounds", "p101"), "101"),
+    ],
+    ids=["alone", "depth", "places", "none", "backwards", "word", "nothing", "both", "all", "most", "beyond"],
+)
+def test_a_load_that_cannot_be_is_refused(parsed, arguments, message):
+    with pytest.raises(UsageError, match=message):
+        checked(parsed(*arguments))
+
+
+def test_percentiles_may_be_written_as_a_list(parsed):
+    assert checked(parsed("--percentiles", "[50, 99.9]")).percentiles == (50, 99.9)

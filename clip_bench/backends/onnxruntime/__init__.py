@@ -53,6 +53,8 @@ PROVIDERS: Mapping[Target, Provider] = {
 TARGETS = {target: provider.precisions for target, provider in PROVIDERS.items()}
 VARIANTS = {target: provider.variants for target, provider in PROVIDERS.items()}
 FORMAT = {target: provider.format for target, provider in PROVIDERS.items()}
+IMPORTS = "onnxruntime"
+NUMBERED = frozenset(target for target, provider in PROVIDERS.items() if provider.hardware == "GPU")
 OPTIONS = {target.provider: provider.help for target, provider in PROVIDERS.items() if provider.help}
 
 
@@ -78,8 +80,8 @@ def load(artifact: Artifact, target: Target, options: Options) -> OnnxRuntimeSes
     folder = Path(mkdtemp(prefix="clip-bench-"))
     try:
         settings = _settings(provider, options, folder)
-        session = _open(provider.model(artifact, options), provider, settings, told)
-        call = binding.caller(session, provider.bound)
+        session = _open(provider.model(artifact, options), provider, settings, told, options.device_id or 0)
+        call = binding.caller(session, provider.bound, options.device_id or 0)
     except Exception as exc:
         shutil.rmtree(folder, ignore_errors=True)
         if type(exc).__module__ != _RAISED_BY:
@@ -123,15 +125,23 @@ def _settings(provider: Provider, options: Options, folder: Path) -> onnxruntime
 
 
 def _open(
-    path: Path, provider: Provider, settings: onnxruntime.SessionOptions, told: Mapping[str, str]
+    path: Path, provider: Provider, settings: onnxruntime.SessionOptions, told: Mapping[str, str], number: int
 ) -> onnxruntime.InferenceSession:
-    """A session on *provider* alone; the Python class's own second try on the CPU is switched off."""
+    """A session on device *number* of *provider* alone; the Python class's own second try on the CPU is switched off.
+
+    Raises:
+        UnavailableError: there is no device of that number.
+    """
     import onnxruntime
 
     if provider.in_session:
         wanted = [(provider.name, dict(told))]
         return onnxruntime.InferenceSession(path, settings, providers=wanted, enable_fallback=0)
-    settings.add_provider_for_devices(provider.devices()[:1], dict(told))
+    devices = provider.devices()
+    if number >= len(devices):
+        msg = f"{provider.name} has no device {number}: ONNX Runtime finds {len(devices)}, from 0"
+        raise UnavailableError(msg)
+    settings.add_provider_for_devices([devices[number]], dict(told))
     return onnxruntime.InferenceSession(path, settings, enable_fallback=0)
 
 

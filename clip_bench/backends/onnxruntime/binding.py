@@ -22,15 +22,15 @@ NUMPY: Mapping[str, DTypeLike] = {
 }
 
 
-def caller(session: onnxruntime.InferenceSession, device: str) -> Call:
+def caller(session: onnxruntime.InferenceSession, device: str, number: int = 0) -> Call:
     """What calls *session* with named arrays and returns when the results are on the host.
 
-    With a *device* (``cuda``, or ``cpu`` to try it), inputs and outputs live in buffers there, bound once: a call
+    With a *device* (``cuda``, or ``cpu`` to try it) and its *number*, inputs and outputs live in buffers there, bound once: a call
     copies in, runs, and copies out. That is what a captured CUDA graph needs, whose addresses are fixed. Where the
     graph's edge is float16, the call casts there and back.
     """
     outputs = tuple(output.name for output in session.get_outputs())
-    call = _bound(session, outputs, device) if device else _plain(session, outputs)
+    call = _bound(session, outputs, device, number) if device else _plain(session, outputs)
     narrow = {each.name for each in (*session.get_inputs(), *session.get_outputs()) if each.type == "tensor(float16)"}
     return _cast(call, narrow) if narrow else call
 
@@ -71,11 +71,11 @@ class Bound:
         return {name: np.array(value.numpy()) for name, value in self.outputs.items()}  # on a CPU it shares the buffer
 
 
-def _bound(session: onnxruntime.InferenceSession, outputs: tuple[str, ...], device: str) -> Bound:
+def _bound(session: onnxruntime.InferenceSession, outputs: tuple[str, ...], device: str, number: int) -> Bound:
     import onnxruntime
 
     def buffer(edge: onnxruntime.NodeArg) -> onnxruntime.OrtValue:
-        return onnxruntime.OrtValue.ortvalue_from_shape_and_type(edge.shape, NUMPY[edge.type], device)
+        return onnxruntime.OrtValue.ortvalue_from_shape_and_type(edge.shape, NUMPY[edge.type], device, number)
 
     binding = session.io_binding()
     given = {edge.name: buffer(edge) for edge in session.get_inputs()}

@@ -89,7 +89,7 @@ def _install(extra: str) -> str:
 def cuda_options(options: Options) -> Mapping[str, str]:
     """No TF32, the convolution searched exhaustively, and a captured graph where the variant wants it."""
     return {
-        "device_id": "0",
+        "device_id": str(options.device_id or 0),
         "use_tf32": "0",
         "cudnn_conv_algo_search": "EXHAUSTIVE",
         "enable_cuda_graph": str(int(options.variant.cuda_graphs)),
@@ -104,7 +104,7 @@ def tensorrt_options(options: Options) -> Mapping[str, str]:
     """
     _exact(options)
     return {
-        "device_id": "0",
+        "device_id": str(options.device_id or 0),
         "trt_fp16_enable": str(int(options.precision is Precision.FP16)),
         "trt_engine_cache_enable": "0",
         "trt_timing_cache_enable": "0",

@@ -27,6 +27,9 @@ TARGETS = {
     GPU: frozenset({Precision.FP32, Precision.FP16, Precision.INT8_NNCF}),
     NPU: frozenset({Precision.FP16, Precision.INT8_NNCF}),
 }
+IMPORTS = "openvino"
+QUEUED = frozenset(TARGETS)
+NUMBERED = frozenset({GPU})
 OPTIONS = {
     "openvino": {
         "device": "AUTO:NPU,CPU or HETERO:GPU,CPU adds cells that OpenVINO places among these devices, in your order"
@@ -114,7 +117,7 @@ def _told(core: openvino.Core, name: str) -> str:
 
 
 def load(artifact: Artifact, target: Target, options: Options) -> OpenVinoSession:
-    """Compile the IR for least latency on one stream, with the execution precision pinned.
+    """Compile the IR for least latency on one stream, or for so many instances, with the execution precision pinned.
 
     Raises:
         UnavailableError: no OpenVINO, no such device, or a CPU without bfloat16 for bf16.
@@ -140,11 +143,17 @@ def load(artifact: Artifact, target: Target, options: Options) -> OpenVinoSessio
 
 
 def _pinned(device: Device, options: Options) -> dict[str, object]:
-    """What a device is told: the type that float nodes execute in, and on a CPU the threads of its one stream."""
+    """What a device is told: the type that float nodes execute in, streams, and on a CPU the threads of all of them."""
     pinned: dict[str, object] = {"INFERENCE_PRECISION_HINT": EXECUTED[device, options.precision]}
     if device is Device.CPU:
-        pinned |= {"INFERENCE_NUM_THREADS": options.threads, "NUM_STREAMS": 1}
+        pinned |= {"INFERENCE_NUM_THREADS": options.threads, "NUM_STREAMS": options.instances}
+    if device is Device.GPU and options.instances > 1:
+        pinned |= {"NUM_STREAMS": options.instances}
     return pinned
+
+
+def _hint(options: Options) -> str:
+    return "THROUGHPUT" if options.instances > 1 else "LATENCY"
 
 
 def _notes(members: Sequence[Device], precision: Precision) -> list[str]:
@@ -157,23 +166,29 @@ def _notes(members: Sequence[Device], precision: Precision) -> list[str]:
 def _plain(core: openvino.Core, artifact: Artifact, device: Device, found: str, options: Options) -> OpenVinoSession:
     """A session on one device; what takes long to compile is kept in the store, for this device and its driver."""
     asked, source = device.upper(), artifact.file(".xml")
-    settings = {"PERFORMANCE_HINT": "LATENCY", **_pinned(device, options)}
+    place = f"{asked}.{options.device_id}" if options.device_id else asked
+    settings = {"PERFORMANCE_HINT": _hint(options), **_pinned(device, options)}
     told = {name: str(value) for name, value in settings.items()}
     notes = _notes([device], options.precision)
     if device in KEPT and "EXPORT_IMPORT" in core.get_property(asked, "OPTIMIZATION_CAPABILITIES"):
 
         def build(folder: Path) -> None:
-            compiled = core.compile_model(source, asked, settings)
+            compiled = core.compile_model(source, place, settings)
             (folder / "compiled.blob").write_bytes(compiled.export_model().getvalue())
 
         recipe = {"step": "openvino_blob", "parent": artifact.key, "found": found, "told": told}
         kept = options.store.get(recipe, build, artifact)
-        compiled = core.import_model(kept.file(".blob").read_bytes(), asked, settings)
+        compiled = core.import_model(kept.file(".blob").read_bytes(), place, settings)
         notes.append(f"compiled in {kept.built_s - artifact.built_s:.1f} s, kept, and loaded from the store")
     else:
-        compiled = core.compile_model(source, asked, settings)
+        compiled = core.compile_model(source, place, settings)
     return OpenVinoSession(
-        compiled=compiled, request=compiled.create_infer_request(), asked=asked, notes=tuple(notes), told=told
+        compiled=compiled,
+        request=compiled.create_infer_request(),
+        asked=asked,
+        notes=tuple(notes),
+        told=told,
+        depth=options.depth,
     )
 
 
@@ -185,8 +200,8 @@ def _chosen(core: openvino.Core, artifact: Artifact, options: Options) -> OpenVi
     choice = options.settings["device"]
     members = _members(choice)
     pins = {device.upper(): _pinned(device, options) for device in members}
-    settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "DEVICE_PROPERTIES": pins}
-    told = {"device": choice, "PERFORMANCE_HINT": "LATENCY"}
+    settings: dict[str, object] = {"PERFORMANCE_HINT": _hint(options), "DEVICE_PROPERTIES": pins}
+    told = {"device": choice, "PERFORMANCE_HINT": _hint(options)}
     told |= {f"{name}.{key}": str(value) for name, pinned in pins.items() for key, value in pinned.items()}
     model, planned = core.read_model(artifact.file(".xml")), Counter[str]()
     if choice.startswith("AUTO"):
@@ -205,4 +220,5 @@ def _chosen(core: openvino.Core, artifact: Artifact, options: Options) -> OpenVi
         planned=planned,
         notes=tuple(_notes(members, options.precision)),
         told=told,
+        depth=options.depth,
     )

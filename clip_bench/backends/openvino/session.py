@@ -1,9 +1,9 @@
-"""A compiled model with one inference request, and what OpenVINO tells of where and how it executes."""
+"""A compiled model with its inference requests, and what OpenVINO tells of where and how it executes."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ FLOATS = {"f32", "f16", "bf16"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenVinoSession:
-    """A compiled model with one inference request.
+    """A compiled model with one inference request, and a queue of ``depth`` more once one is submitted.
 
     ``choice`` is what the user let OpenVINO choose among, ``planned`` HETERO's own plan: nodes of the graph per
     device. ``served`` collects where the work was whenever :meth:`placement` was asked.
@@ -35,11 +35,24 @@ class OpenVinoSession:
     choice: str = ""
     planned: Mapping[str, int] = field(default_factory=dict)
     served: list[str] = field(default_factory=list)
+    depth: int = 1
+    queues: list[openvino.AsyncInferQueue] = field(default_factory=list)
 
     def run(self, feeds: Arrays) -> Mapping[str, NDArray[np.generic]]:
         """Run once; the outputs are copied out of the request, inside the call."""
         results = self.request.infer(dict(feeds), share_inputs=True)
         return {port.get_any_name(): array for port, array in results.items()}
+
+    def submit(self, feeds: Arrays, done: Callable[[Arrays], None]) -> None:
+        """Start a request in OpenVINO's own queue; *done* gets its outputs, copied, on a thread of the runtime's."""
+        if not self.queues:
+            self.queues.append(_queue(self.compiled, self.depth))
+        self.queues[0].start_async(dict(feeds), userdata=done, share_inputs=True)
+
+    def wait(self) -> None:
+        """Wait for every request; what one raised is raised here."""
+        for queue in self.queues:
+            queue.wait_all()
 
     def placement(self) -> Placement:
         """Nodes that execute, per device and type: from ``EXECUTION_DEVICES`` and the plugin's runtime model.
@@ -69,7 +82,22 @@ class OpenVinoSession:
         )
 
     def close(self) -> None:
-        """Nothing to do: the request is freed with its last reference."""
+        """Let go of the queue; all requests are freed with their last reference."""
+        self.queues.clear()
+
+
+def _queue(compiled: openvino.CompiledModel, depth: int) -> openvino.AsyncInferQueue:
+    import openvino
+
+    names = [port.get_any_name() for port in compiled.outputs]
+
+    def finish(request: openvino.InferRequest, done: Callable[[Arrays], None]) -> None:
+        tensors = zip(names, request.output_tensors, strict=True)
+        done({name: np.array(tensor.data) for name, tensor in tensors})
+
+    queue = openvino.AsyncInferQueue(compiled, depth)
+    queue.set_callback(finish)
+    return queue
 
 
 def types_of(runtime: openvino.Model) -> tuple[Counter[str], int]:

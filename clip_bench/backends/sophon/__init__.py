@@ -28,6 +28,8 @@ FORMAT = Format.BMODEL
 NPU = Target(backend="sophon", device=Device.NPU)
 EMULATED = Target(backend="sophon", device=Device.EMULATED)
 TARGETS = {NPU: frozenset({Precision.FP16}), EMULATED: frozenset({Precision.FP16})}
+IMPORTS = "sophon.sail"
+NUMBERED = frozenset({NPU})
 OPTIONS = {
     "sophon": {
         tpu_mlir.KEY: "a Python 3.10 that has tpu_mlir, which compiles bmodels and emulates the chip",
@@ -74,11 +76,12 @@ def load(artifact: Artifact, target: Target, options: Options) -> SophonSession:
         UnavailableError: no SAIL, no card, or no TPU-MLIR to emulate with.
         UnsupportedError: the runtime refuses a bmodel.
     """
-    if reason := devices({"sophon": options.settings})[target].missing:
+    own = options.settings if options.device_id is None else {**options.settings, "device": str(options.device_id)}
+    if reason := devices({"sophon": own})[target].missing:
         raise UnavailableError(reason)
     start: Callable[[Path], Engine]
     if target == NPU:
-        number = card.number(options.settings)
+        number = card.number(own)
         start, asked = partial(card.Card, device=number), card.place(number)
     else:
         python = tpu_mlir.python(options.settings)

@@ -6,7 +6,7 @@ import numpy as np
 import openvino as library
 import pytest
 
-from clip_bench import graphs, pipeline
+from clip_bench import graphs, memory, pipeline
 from clip_bench.backends import Options, openvino, setting_of
 from clip_bench.backends.openvino.session import OpenVinoSession
 from clip_bench.errors import PlacementError, UnavailableError, UnsupportedError, UsageError
@@ -159,7 +159,9 @@ def test_a_session_elsewhere_than_its_target_never_gets_as_far_as_a_call(shapes,
     compiled = library.Core().compile_model(artifact.file(".xml"), choice, {"INFERENCE_PRECISION_HINT": "f32"})
     session = OpenVinoSession(compiled=compiled, request=None, asked="GPU", notes=(), told={})
     case = Case(model=shapes.source.spec, tower=Tower.IMAGE, target=openvino.GPU, precision=Precision.FP32)
-    prepared = pipeline.Prepared(case=case, record=Record.empty(case), session=session, calls=[], level_bytes=None)
+    prepared = pipeline.Prepared(
+        case=case, record=Record.empty(case), session=session, calls=[], samples=0, watch=memory.Watch.start()
+    )
 
     with pytest.raises(PlacementError, match=r"asked for GPU, and the runtime placed \d+ nodes on CPU"):
         pipeline.judge(prepared, None)

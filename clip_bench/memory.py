@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc/self")
+
+
+@dataclass(slots=True, kw_only=True)
+class Watch:
+    """The growth of the resident set over several steps: of each, and over all of them.
+
+    ``base`` is the level at the start, ``highest`` how far above it the set rose at its highest since, both in bytes;
+    ``level`` is that at the start of the present step. None where the system does not tell.
+    """
+
+    base: int | None
+    level: int | None
+    highest: int | None
+
+    @classmethod
+    def start(cls) -> Watch:
+        """Begin the first step."""
+        level = reset()
+        return cls(base=level, level=level, highest=None)
+
+    def lap(self) -> int | None:
+        """End a step and begin the next: how far the set rose in it above its level at its start, in bytes."""
+        growth = growth_bytes(self.level)
+        if growth is not None and self.base is not None and self.level is not None:
+            self.highest = max(self.highest or 0, self.level - self.base + growth)
+        self.level = reset()
+        return growth
 
 
 def reset() -> int | None:

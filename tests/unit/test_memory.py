@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from clip_bench.timing import memory
+from clip_bench import memory
 
 MIB = 1 << 20
 STATUS = "Name:\tpython\nVmPeak:\t  900000 kB\nVmHWM:\t    3000 kB\nVmRSS:\t    2000 kB\n"

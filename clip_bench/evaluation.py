@@ -1,0 +1,131 @@
+"""What a model is evaluated on, what it is held against, and what the gate says of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_bench.data import Samples, folders, generated
+from clip_bench.graphs import Calibration
+from clip_bench.models import feeds as feeding
+from clip_bench.models import reference as referring
+from clip_bench.models.feeds import Feeds
+from clip_bench.models.reference import Reference
+from clip_bench.models.weights import Source
+from clip_bench.quality import gates, metrics, noise, scores
+from clip_bench.record import Quality, Score
+from clip_bench.settings import SAMPLES, Settings
+from clip_bench.specs import Case, Device, ModelSpec, Tower
+from clip_bench.store import Store
+
+EMBEDDED_SAMPLES = 500  # of each kind: MLPerf's 99 % rule needs as many to tell one point
+CALIBRATION_SAMPLES = 300  # as many as the largest published recipe takes
+CALIBRATION_SCENES = 450  # a third shows one object, whose name is a prompt: that leaves as many texts as pictures
+
+_log = logging.getLogger(__name__)
+
+
+def scoped(settings: Settings, case: Case) -> Settings:
+    """*settings* with the number of samples that *case* is evaluated on: few where an inference takes seconds."""
+    emulated = case.target.device is Device.EMULATED
+    return replace(settings, samples=SAMPLES) if emulated and settings.samples is None else settings
+
+
+def quality(case: Case, settings: Settings, outputs: Mapping[str, NDArray[np.generic]]) -> Quality:
+    """What the gate says of *outputs*, stacked over the evaluation calls of *case*."""
+    settings = scoped(settings, case)
+    fed, reference = feeds(settings, case.model), reference_of(settings, case.model)
+    expected = reference.outputs(fed, case.tower)
+    drift = _noise(reference)
+    floors = {name: drift[Tower.TEXT if name.startswith(Tower.TEXT) else Tower.IMAGE] for name in expected}
+    whole = all(name in outputs and metrics.comparable(outputs[name], rows) for name, rows in expected.items())
+    scored = _scores(case, fed, reference, outputs) if case.model.trained and whole else ()
+    return gates.assess(case.precision, outputs, expected, floors, scored)
+
+
+def _noise(reference: Reference) -> Mapping[Tower, noise.Noise]:
+    found = {}
+    for tower, rows in ((Tower.IMAGE, reference.image), (Tower.TEXT, reference.text)):
+        others = {how: reference.others[f"{tower}_{how}"] for how in ("again", "batch", "threads")}
+        found[tower] = noise.measure(rows[: len(others["again"])], **others)
+    return found
+
+
+def _scores(
+    case: Case, fed: Feeds, reference: Reference, outputs: Mapping[str, NDArray[np.generic]]
+) -> tuple[Score, ...]:
+    expected = reference.outputs(fed, case.tower)
+    if case.tower is Tower.PAIR:
+        return scores.score_pair(outputs["logits"], expected["logits"], fed.answers)
+    image = np.asarray(outputs.get("image_embedding", reference.image), np.float32)
+    text = np.asarray(outputs.get("text_embedding", reference.text), np.float32)
+    return scores.score_towers(
+        scores.Embeddings(images=image, prompts=text[: fed.prompts], captions=text[fed.prompts :]),
+        scores.Embeddings(
+            images=reference.image, prompts=reference.text[: fed.prompts], captions=reference.text[fed.prompts :]
+        ),
+        labels=fed.labels,
+        positives=fed.positives,
+    )
+
+
+@lru_cache(maxsize=1)
+def source(settings: Settings, spec: ModelSpec) -> Source:
+    """Where the weights of *spec* are; found, and fetched if need be, when asked for."""
+    return Source(spec=spec, folder=settings.weights, store_root=settings.cache)
+
+
+@lru_cache(maxsize=2)  # of a device, and of an emulator
+def feeds(settings: Settings, spec: ModelSpec) -> Feeds:
+    """What *spec* is evaluated on."""
+    return feeding.make(spec, _samples(settings, spec)[1])
+
+
+@lru_cache(maxsize=2)  # of a device, and of an emulator
+def reference_of(settings: Settings, spec: ModelSpec) -> Reference:
+    """The FP32 embeddings of what *spec* is evaluated on."""
+    return referring.make(source(settings, spec), feeds(settings, spec), Store(settings.cache), settings.threads)
+
+
+@lru_cache(maxsize=1)
+def calibration(settings: Settings, spec: ModelSpec) -> Calibration:
+    """What *spec* is calibrated on: never a picture or a text that it is evaluated on.
+
+    Nor one that it would be evaluated on by default: a device and its emulator, which takes fewer samples, run one graph.
+    Pictures whose caption serves come first, in the captions' order, so that a pair is calibrated on right answers
+    too. Pictures without captions, such as class folders, lend no text: then the scenes' captions serve.
+    """
+    chosen = _samples(settings, spec)[0]
+    sets = {settings, replace(settings, samples=None)}
+    seen = {row.tobytes() for each in sets for row in feeds(each, spec).tokens}
+    image = feeding.images(spec, chosen)
+    texts = [captions[0] if captions else "" for captions in chosen.captions]
+    if not any(texts):
+        texts = [captions[0] for captions in generated.calibration(CALIBRATION_SCENES, 1).captions]
+    rows = feeding.tokens(spec, texts)
+    fresh = [i for i, row in enumerate(rows) if texts[i] and row.tobytes() not in seen]
+    tokens, first = rows[fresh], [i for i in fresh if i < len(image)]
+    image = image[first + sorted(set(range(len(image))) - set(first))]
+    return Calibration(image=image, tokens=tokens, sha256=feeding.digest([image, tokens]))
+
+
+@lru_cache(maxsize=2)  # of a device, and of an emulator
+def _samples(settings: Settings, spec: ModelSpec) -> tuple[Samples, Samples]:
+    """Calibration and evaluation samples, disjoint: your own data by path, else generated scenes."""
+    size, n = spec.image_size, settings.samples or SAMPLES
+    if settings.data is not None:
+        found = folders.read(settings.data)
+        if found.problems:
+            _log.warning("%s: %d left out: %s", settings.data, len(found.problems), "; ".join(found.problems))
+        return folders.split(found, CALIBRATION_SAMPLES, n)
+    chosen = generated.calibration(CALIBRATION_SCENES, size)
+    if spec.weights.kind == "embedded" and settings.samples is None:
+        return chosen, generated.evaluation(EMBEDDED_SAMPLES, EMBEDDED_SAMPLES, size)
+    if not spec.trained:
+        return chosen, generated.evaluation(0, n, size)
+    return chosen, generated.evaluation(n // 2, n - n // 2, size)

@@ -1,0 +1,189 @@
+"""Many requests at once: a closed loop over several instances of a model, in one measured window."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import cycle
+from queue import SimpleQueue
+from threading import Semaphore
+from typing import Protocol, runtime_checkable
+
+from clip_bench.errors import UsageError
+from clip_bench.record import Timing
+from clip_bench.timing import latency
+from clip_bench.timing.latency import Arrays, Benchmark, Clock, Session
+
+PATIENCE_S = 30.0  # without a finished request, after which the runtime is asked what became of them
+Done = Callable[[Arrays | BaseException], None]
+Submit = Callable[[Arrays, Done], None]
+
+
+@runtime_checkable
+class Queue(Protocol):
+    """What a session offers whose runtime has a queue of its own."""
+
+    def submit(self, feeds: Arrays, done: Done) -> None:
+        """Start a request; *done* gets its outputs, once they are on the host, on a thread of the runtime's."""
+
+    def wait(self) -> None:
+        """Return when every request is done, or raise what became of one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What a load measured, and the last outputs for each of the inputs that took turns."""
+
+    timing: Timing
+    outputs: Sequence[Arrays | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatch:
+    """How a request is handed over, how the runtime is asked for its errors, and how many may be under way."""
+
+    submit: Submit
+    wait: Callable[[], None]
+    under_way: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Loop:
+    """When each request began and ended, in seconds of the clock, and what it gave."""
+
+    began: list[float]
+    ended: list[float]
+    outputs: list[Arrays | None]
+    errors: list[BaseException] = field(default_factory=list)
+
+
+def measure(
+    benchmark: Benchmark,
+    sessions: Sequence[Session],
+    feeds: Sequence[Arrays],
+    *,
+    fresh: bool = False,
+    under_way: int,
+    warmups: int,
+    rounds: int,
+    clock: Clock = time.perf_counter,
+) -> Window:
+    """Keep so many requests *under_way* until *rounds* are done, all in one window under the clock.
+
+    A session with a queue of its own is a device with all its instances; other sessions are one instance each, with a
+    thread that takes its next request from a queue for all of them. A request's seconds go from the moment that there
+    is room for it until its outputs are on the host: they include the wait behind others, so that throughput times
+    mean latency is the number under way. With *fresh* a copy of the inputs is in them. The window goes from the first request's start to the last one's end; the
+    *warmups* before it are not counted. pytest-benchmark gets the window as one round.
+
+    Raises:
+        UsageError: *feeds* are unlike, or pytest-benchmark is disabled.
+    """
+    batch = latency.batch_of(feeds)
+    with ExitStack() as stack:
+        dispatch = _dispatch(sessions, under_way, stack)
+        if fresh:
+            dispatch = replace(dispatch, submit=partial(_fresh, dispatch.submit))
+        drive(dispatch, feeds, warmups, clock)
+        loop: Loop = benchmark.pedantic(
+            lambda: drive(dispatch, feeds, rounds, clock),
+            setup=lambda: ((), {}),
+            rounds=1,
+            warmup_rounds=0,
+            iterations=1,
+        )
+    if benchmark.stats is None:
+        raise UsageError(latency.DISABLED)
+    seconds = tuple(end - begin for begin, end in zip(loop.began, loop.ended, strict=True))
+    window_s = max(loop.ended) - loop.began[0]
+    timing = Timing(rounds_s=seconds, warmups=warmups, batch=batch, window_s=window_s)
+    return Window(timing=timing, outputs=loop.outputs)
+
+
+def drive(dispatch: Dispatch, feeds: Sequence[Arrays], requests: int, clock: Clock) -> Loop:
+    """Hand over *requests*, never more at once than *dispatch* allows, and wait for all of them."""
+    loop = Loop(began=[0.0] * requests, ended=[0.0] * requests, outputs=[None] * len(feeds))
+    room = Semaphore(dispatch.under_way)
+
+    def done(index: int, outputs: Arrays | BaseException) -> None:
+        loop.ended[index] = clock()
+        if isinstance(outputs, BaseException):
+            loop.errors.append(outputs)
+        else:
+            loop.outputs[index % len(feeds)] = outputs
+        room.release()
+
+    for index, feed in zip(range(requests), cycle(feeds), strict=False):
+        while not room.acquire(timeout=PATIENCE_S):
+            dispatch.wait()
+        if loop.errors:
+            room.release()
+            break
+        loop.began[index] = clock()
+        dispatch.submit(feed, partial(done, index))
+    dispatch.wait()
+    for _ in range(dispatch.under_way):
+        room.acquire()
+    if loop.errors:
+        raise loop.errors[0]
+    return loop
+
+
+def _fresh(submit: Submit, feeds: Arrays, done: Done) -> None:
+    submit(latency.copied(feeds), done)
+
+
+def _dispatch(sessions: Sequence[Session], under_way: int, stack: ExitStack) -> Dispatch:
+    if under_way == 1:
+        return _at_once(sessions[0])
+    queues = [session for session in sessions if isinstance(session, Queue)]
+    return _queues(queues, under_way) if queues else _threads(sessions, under_way, stack)
+
+
+def _queues(queues: Sequence[Queue], under_way: int) -> Dispatch:
+    """The runtimes' own queues, in turn."""
+    turns = cycle(queues)
+
+    def submit(feeds: Arrays, done: Done) -> None:
+        next(turns).submit(feeds, done)
+
+    def wait() -> None:
+        for queue in queues:
+            queue.wait()
+
+    return Dispatch(submit=submit, wait=wait, under_way=under_way)
+
+
+def _at_once(session: Session) -> Dispatch:
+    """One request under way needs no thread: it is run where it is handed over."""
+
+    def submit(feeds: Arrays, done: Done) -> None:
+        done(session.run(feeds))
+
+    return Dispatch(submit=submit, wait=lambda: None, under_way=1)
+
+
+def _threads(sessions: Sequence[Session], under_way: int, stack: ExitStack) -> Dispatch:
+    """A thread for each instance, and one queue that they take requests from."""
+    free: SimpleQueue[Session] = SimpleQueue()
+    for session in sessions:
+        free.put(session)
+    pool = stack.enter_context(ThreadPoolExecutor(len(sessions)))
+
+    def job(feeds: Arrays, done: Done) -> None:
+        session = free.get()
+        try:
+            outputs: Arrays | BaseException = session.run(feeds)
+        except BaseException as exc:  # noqa: BLE001  raised again by the one who waits
+            outputs = exc
+        free.put(session)
+        done(outputs)
+
+    def submit(feeds: Arrays, done: Done) -> None:
+        pool.submit(job, feeds, done)
+
+    return Dispatch(submit=submit, wait=lambda: None, under_way=under_way)
