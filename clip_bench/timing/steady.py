@@ -75,7 +75,19 @@ def shifts(values: Sequence[float]) -> tuple[int, ...]:
     return _placed(series, edges)
 
 
-def _split(series: FLOATS) -> list[int]:
+def _split(series: FLOATS, first: int = 0) -> list[int]:
+    """PELT's change-points in the ranks of *series*, and in each level's own ranks, counted from *first*.
+
+    Ranks of the whole are bounded: beside a large step they hide a small one, and a slope is three steps.
+    """
+    edges = _pelt(series)
+    if not edges:
+        return []
+    inner = [_split(part, first + begin) for begin, part in zip([0, *edges], np.split(series, edges), strict=True)]
+    return sorted([first + edge for edge in edges] + [edge for found in inner for edge in found])
+
+
+def _pelt(series: FLOATS) -> list[int]:
     """PELT's change-points in the ranks of *series*."""
     from ruptures import KernelCPD
     from scipy.stats import rankdata
