@@ -3,9 +3,10 @@
 Change-points are found by PELT (Killick, Fearnhead and Eckley 2012, https://doi.org/10.1080/01621459.2012.737745, by
 ``ruptures``) over the ranks of the values, scaled to unit variance. If calls are exchangeable, as in a steady state,
 their ranks are a random permutation whatever the distribution, so one penalty holds for a normal, a heavy tail and two
-modes alike, and no outlier counts for more than its rank. Levels that do not differ from the last one are then merged
-with it, backwards, as Barrett, Bolz-Tereick, Killick, Mount and Tratt, "Virtual Machine Warmup Blows Hot and Cold"
-(OOPSLA 2017, https://doi.org/10.1145/3133876) classify a steady state.
+modes alike, and no outlier counts for more than its rank. Neighbouring levels that are equivalent are then merged, and
+the last one is the steady state if it is long enough, as Barrett, Bolz-Tereick, Killick, Mount and Tratt, "Virtual Machine
+Warmup Blows Hot and Cold" (OOPSLA 2017, https://doi.org/10.1145/3133876) classify it. Calls that depend on each other
+(a device that stays for a while in each of two modes) have change-points, and are told as such.
 """
 
 from __future__ import annotations
@@ -47,11 +48,7 @@ def steady(calls_s: Sequence[float]) -> int | None:
     if times.size < LEAST:
         return None
     edges = shifts(times.tolist())
-    levels = _levels(times, edges)
-    last = len(edges)
-    while last and _alike(levels[last - 1], levels[-1]):
-        last -= 1
-    began = edges[last - 1] if last else _onset(times)
+    began = edges[-1] if edges else _onset(times)
     return began if (times.size - began) * TAIL >= times.size else None
 
 

@@ -50,7 +50,7 @@ def test_one_outlier_of_a_shared_machine_condemns_nothing(virtual, factor):
 
 @pytest.mark.parametrize(("outliers", "told"), [(3, 0), (4, 1)], ids=["some", "many"])
 def test_more_outliers_than_one_in_twenty_are_a_reason(virtual, outliers, told):
-    made = virtual.Device().times(3, 200, 64)
+    made = virtual.Device().times(3, RUNS, 64)
     made[:, np.arange(outliers) * 11 + 20] *= 5
 
     _, reasons = judged(made)
@@ -89,7 +89,7 @@ def test_a_drift_that_the_noise_hides_is_no_reason(virtual):
 
 
 def test_one_broad_mode_is_not_two():
-    made = np.random.default_rng(6).uniform(1, 1.25, (200, 500))
+    made = np.random.default_rng(6).uniform(1, 1.25, (RUNS, 200))
 
     _, reasons = judged(made)
 

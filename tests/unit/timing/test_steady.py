@@ -26,7 +26,7 @@ def rate(found, expected, within=0):
 
 
 @pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize(("calls", "runs"), [(64, 2000), (256, RUNS), (1000, 300)], ids=["few", "some", "many"])
+@pytest.mark.parametrize(("calls", "runs"), [(64, RUNS), (256, RUNS), (1000, 400)], ids=["few", "some", "many"])
 def test_a_steady_device_is_steady_from_its_first_call(virtual, noise, calls, runs):
     """Meant in 99 % of runs, and measured at 99.0 to 99.8 %; the slack is two standard errors at 99 %."""
     made = virtual.Device(**NOISES[noise]).times(calls, runs, calls)
@@ -50,7 +50,7 @@ def test_one_slow_first_call_counts(virtual, calls):
 @pytest.mark.parametrize("noise", ["normal", "heavy"])
 @pytest.mark.parametrize("slow", [2, 3, 5, 10, 40])
 def test_the_call_after_the_slow_ones_is_found(virtual, noise, slow):
-    made = virtual.Device(**NOISES[noise], compiles=(10,) * slow).times(slow, 500, 100)
+    made = virtual.Device(**NOISES[noise], compiles=(10,) * slow).times(slow, RUNS, 100)
 
     found = [steady(run) for run in made]
 
@@ -60,7 +60,7 @@ def test_the_call_after_the_slow_ones_is_found(virtual, noise, slow):
 
 @pytest.mark.parametrize("factor", [1.1, 1.3])
 def test_a_small_step_is_found_where_the_noise_is_smaller(virtual, factor):
-    made = virtual.Device(compiles=(factor,) * 20).times(2, 500, 100)
+    made = virtual.Device(compiles=(factor,) * 20).times(2, RUNS, 100)
 
     found = [steady(run) for run in made]
 
@@ -80,14 +80,14 @@ def test_a_fallback_in_the_middle_is_found_at_its_call(virtual):
     ids=["fallback", "drift", "throttling"],
 )
 def test_a_run_that_changes_near_its_end_is_never_steady(virtual, course):
-    made = virtual.Device(**course).times(4, 500, 100)
+    made = virtual.Device(**course).times(4, RUNS, 100)
 
     assert np.mean([steady(run) is None for run in made]) >= 0.93
 
 
 def test_throttling_ends_where_it_has_settled(virtual):
     """Half of a second as long at last: within 4 % of it after three times the 15 calls."""
-    made = virtual.Device(throttles=(30, 15, 1.5)).times(5, 500, 300)
+    made = virtual.Device(throttles=(30, 15, 1.5)).times(5, RUNS, 300)
 
     found = [steady(run) for run in made]
 
@@ -96,9 +96,9 @@ def test_throttling_ends_where_it_has_settled(virtual):
 
 def test_levels_that_come_back_are_merged_with_the_last(virtual):
     """An excursion in the middle ends at its end; one slow call in the middle is no change at all."""
-    made = virtual.Device().times(6, 500, 100)
+    made = virtual.Device().times(6, RUNS, 100)
     made[:, 40:60] *= 2
-    alone = virtual.Device().times(7, 500, 100)
+    alone = virtual.Device().times(7, RUNS, 100)
     alone[:, 50] *= 10
 
     assert rate([steady(run) for run in made], 60) >= 0.95
