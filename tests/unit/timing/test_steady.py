@@ -26,7 +26,7 @@ def rate(found, expected, within=0):
 
 
 @pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize(("calls", "runs"), [(64, RUNS), (256, RUNS), (1000, 400)], ids=["few", "some", "many"])
+@pytest.mark.parametrize(("calls", "runs"), [(64, RUNS), (256, RUNS), (1000, 200)], ids=["few", "some", "many"])
 def test_a_steady_device_is_steady_from_its_first_call(virtual, noise, calls, runs):
     """Meant in 99 % of runs, and measured at 99.0 to 99.8 %; the slack is two standard errors at 99 %."""
     made = virtual.Device(**NOISES[noise]).times(calls, runs, calls)
@@ -36,7 +36,7 @@ def test_a_steady_device_is_steady_from_its_first_call(virtual, noise, calls, ru
     assert rate(found, 0) >= 0.99 - 2 * math.sqrt(0.99 * 0.01 / runs)
 
 
-@pytest.mark.parametrize("calls", [32, 64, 256])
+@pytest.mark.parametrize("calls", [32, 256])
 def test_one_slow_first_call_counts(virtual, calls):
     """Found in all runs; in 3 to 6 % the second call is among the slowest by chance and counts with it."""
     made = virtual.Device(compiles=(10,)).times(1, RUNS, calls)
@@ -48,7 +48,7 @@ def test_one_slow_first_call_counts(virtual, calls):
 
 
 @pytest.mark.parametrize("noise", ["normal", "heavy"])
-@pytest.mark.parametrize("slow", [2, 3, 5, 10, 40])
+@pytest.mark.parametrize("slow", [2, 4, 40])
 def test_the_call_after_the_slow_ones_is_found(virtual, noise, slow):
     made = virtual.Device(**NOISES[noise], compiles=(10,) * slow).times(slow, RUNS, 100)
 
