@@ -1,4 +1,4 @@
-"""The clip-bench command: list what can run here, compile for what is not, see what disturbs, and make the tables."""
+"""The clip-bench command: list, compile, report, and look at what the times are worth."""
 
 from __future__ import annotations
 
@@ -76,6 +76,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("-o", "--out", type=Path, default=Path("reports"), help="folder to write (default: reports)")
     report.set_defaults(run=_report)
+    timings = commands.add_parser("timings", help="what anybody's raw timings are worth: proven percentiles, stability")
+    timings.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="a JSON list, pytest-benchmark's JSON, or a number per line"
+    )
+    timings.add_argument(
+        "--percentiles", default="50,90,95,99", metavar="P,P", help="in percent (default: 50,90,95,99)"
+    )
+    timings.add_argument("--batch", type=int, default=1, metavar="N", help="samples per call (default: 1)")
+    timings.add_argument("--unit", choices=("s", "ms", "us", "ns"), default="s", help="of lists and lines (default: s)")
+    timings.set_defaults(run=_timings)
     return parser
 
 
@@ -154,6 +164,14 @@ def _report(options: argparse.Namespace) -> int:
 
     for path in pages.write(options.runs or [Path("reports")], options.out):
         sys.stdout.write(f"{path}\n")
+    return 0
+
+
+def _timings(options: argparse.Namespace) -> int:
+    from clip_bench.report import timings
+
+    percentiles = timings.percentiles_of(options.percentiles)
+    sys.stdout.write(timings.table(options.files, unit=options.unit, percentiles=percentiles, batch=options.batch))
     return 0
 
 

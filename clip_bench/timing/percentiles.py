@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -38,6 +39,7 @@ class Bound:
     value_s: float | None
 
 
+@cache
 def needed(percentile: float, confidence: float = CONFIDENCE) -> int:
     """How many calls a bound of *percentile* (in percent) takes at least: LoadGen's h(1) + 1.
 

@@ -31,9 +31,7 @@ FAR = 0.50  # from the median: an outlier, by pyperf's bound for a minimum or ma
 OUTLIERS = 0.05  # of the rounds: half of what is above P90, so that P90 is no outlier itself
 PROVEN = 90  # the percentile that the tables show
 DRIFT = 0.05  # between two levels of one run; pyperf marks values that are 5 % off
-MODES = (
-    0.80  # of the variance of log times between two halves: 2 / pi = 0.64 if normal, 0.75 if uniform, 1 if two values
-)
+MODES = 0.80  # of log times' variance, between two halves: 2 / pi if normal, 3 / 4 if uniform, 1 if of two values
 MODE = 0.10  # of the rounds at least in each mode: fewer are outliers, or a tail
 STEAL = 0.02  # of processor time: the machine itself was away, and in bursts, so that P90 grows by more
 OTHERS = 0.5  # cores: one of our threads waited half of the time, and a parallel step waits for its last thread
