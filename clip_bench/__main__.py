@@ -1,4 +1,4 @@
-"""The clip-bench command: list what can run here, compile for what is not, and make the tables."""
+"""The clip-bench command: list what can run here, compile for what is not, make the tables, audit those of others."""
 
 from __future__ import annotations
 
@@ -70,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("-o", "--out", type=Path, default=Path("reports"), help="folder to write (default: reports)")
     report.set_defaults(run=_report)
+    auditing = commands.add_parser("audit", help="hold published times against what the named hardware can do at most")
+    auditing.add_argument("published", type=Path, metavar="CSV", help="rows that others published")
+    auditing.set_defaults(run=_audit)
     return parser
 
 
@@ -140,6 +143,13 @@ def _report(options: argparse.Namespace) -> int:
 
     for path in pages.write(options.runs or [Path("reports")], options.out):
         sys.stdout.write(f"{path}\n")
+    return 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from clip_bench.report import audit
+
+    sys.stdout.write(audit.page(audit.read(options.published)))
     return 0
 
 
