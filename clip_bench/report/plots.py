@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
-DASHES = ("-", "--", ":")
+DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#7a7a7a"  # 4.3 : 1 on white, 4.4 : 1 on GitHub's #0d1117
 MOST_CURVES = 8  # more than eight are not told apart
@@ -105,12 +105,14 @@ def latencies(subject: str, curves: Sequence[Curve]) -> str:
     *subject* is what was called, such as a tower of a model; it begins the title.
 
     Raises:
-        UsageError: no curve, more than :data:`MOST_CURVES`, or a time that is not positive and finite.
+        UsageError: no curve, more than :data:`MOST_CURVES`, a time that is not positive and finite, or a mark's share
+            outside (0, 1).
     """
     marks = [mark for curve in curves for mark in curve.marks]
     times = [second for curve in curves for second in curve.seconds] + [mark.seconds for mark in marks]
     labels = [curve.label for curve in curves]
-    _check(subject, labels, [*times, *(float(len(curve.seconds)) for curve in curves)], MOST_CURVES)
+    shares = [share for mark in marks for share in (mark.share, 1 - mark.share)]
+    _check(subject, labels, [*times, *shares, *(float(len(curve.seconds)) for curve in curves)], MOST_CURVES)
     shown = [*labels, *([PROVEN] if marks else [])]
     with _drawing():
         sheet = _Sheet(f"{subject}: which share of calls ends within which time?", shown)
@@ -157,11 +159,13 @@ def roofline(subject: str, roofs: Sequence[Roof], points: Sequence[Point]) -> st
     The slope of a roof is its bandwidth, its flat part its FLOP/s; one whose bandwidth is not told is flat throughout.
 
     Raises:
-        UsageError: no point, more than :data:`MOST_LABELS` labels, or a time or work that is not positive and finite.
+        UsageError: no point, more than :data:`MOST_LABELS` labels or four roofs, or a time or work that is not
+            positive and finite.
     """
     labels = list(dict.fromkeys(point.label for point in points))
     told = [number for point in points for number in (point.seconds, point.work.flops, point.work.bytes)]
-    _check(subject, labels, told, MOST_LABELS - len(roofs))
+    _check(subject, labels, told, MOST_LABELS)
+    _check(subject, [roof.label for roof in roofs] or labels[:1], [], len(DASHES))
     spots = {label: [_spot(point) for point in points if point.label == label] for label in labels}
     ridges = [roof.ceiling.flops_s / roof.ceiling.bytes_s for roof in roofs if math.isfinite(roof.ceiling.bytes_s)]
     xs = [x for several in spots.values() for x, _ in several] + ridges

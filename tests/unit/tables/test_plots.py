@@ -206,6 +206,21 @@ def test_a_cell_without_calls_is_refused():
         plots.roofline("A machine", [], [Point(label="one", work=Work(flops=1.0, bytes=0.0), seconds=1.0)])
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0, 90.0, math.nan], ids=["none", "all", "percent", "nan"])
+def test_a_share_that_no_percentile_has_is_refused(share):
+    with pytest.raises(UsageError, match="positive, finite numbers"):
+        plots.latencies("A tower", [Curve(label="one", seconds=(1.0,), marks=(Mark(share=share, seconds=1.0),))])
+
+
+def test_roofs_that_look_alike_are_refused():
+    points = [Point(label="one", work=Work(flops=1.0, bytes=1.0), seconds=1.0)]
+    several = [Roof(label=str(rank), ceiling=Ceiling(1e9, 1e9, "a test")) for rank in range(5)]
+
+    assert plots.roofline("A machine", several[:4], points)
+    with pytest.raises(UsageError, match="5 labels, and 4 can be told apart"):
+        plots.roofline("A machine", several, points)
+
+
 def test_one_call_is_a_plot_too():
     assert plots.latencies("A tower", [Curve(label="one", seconds=(0.001,))])
     assert plots.roofline("A machine", [], [Point(label="one", work=Work(flops=1.0, bytes=1.0), seconds=1.0)])
