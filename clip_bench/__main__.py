@@ -86,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     timings.add_argument("--batch", type=int, default=1, metavar="N", help="samples per call (default: 1)")
     timings.add_argument("--unit", choices=("s", "ms", "us", "ns"), default="s", help="of lists and lines (default: s)")
     timings.set_defaults(run=_timings)
+    auditing = commands.add_parser("audit", help="hold published times against what the named hardware can do at most")
+    auditing.add_argument("published", type=Path, metavar="CSV", help="rows that others published")
+    auditing.set_defaults(run=_audit)
     return parser
 
 
@@ -172,6 +175,13 @@ def _timings(options: argparse.Namespace) -> int:
 
     percentiles = timings.percentiles_of(options.percentiles)
     sys.stdout.write(timings.table(options.files, unit=options.unit, percentiles=percentiles, batch=options.batch))
+    return 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from clip_bench.report import audit
+
+    sys.stdout.write(audit.page(audit.read(options.published)))
     return 0
 
 

@@ -33,7 +33,7 @@ WEIGHT_BYTES: dict[Precision, int] = {
 }
 
 # A measured ceiling is itself off by a few percent, and a runtime may leave out, exactly, what only the unpooled rows
-# of the last layer need: 6.6 % of a tower of 12 layers. A time within 10 % of the ceiling is no contradiction yet.
+# of the last layer need: 7 or 8 % of a tower of 12 layers. A time within 10 % of the ceiling is no contradiction yet.
 MARGIN = 1.10
 # What a call costs whatever its size: Python, copies, a few hundred kernels at 5-10 µs each, one remote call of an NPU.
 OVERHEAD_S = 2e-3

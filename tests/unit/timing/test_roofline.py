@@ -216,7 +216,7 @@ def test_a_longer_time_is_never_called_faster(amount, one, other, ceiling):
 
 @settings(deadline=None)
 @given(WORKS, SECONDS, CEILINGS, st.integers(min_value=0, max_value=40))
-def test_only_proportions_count(amount, seconds, ceiling, doublings):
+def test_a_change_of_scale_changes_no_word(amount, seconds, ceiling, doublings):
     """Powers of two, so that nothing is rounded."""
     k = 2.0**doublings
     larger = Work(flops=k * amount.flops, bytes=k * amount.bytes)

@@ -1,0 +1,336 @@
+"""Plots as SVG text: plain data in, the same bytes out for the same data, no global state, no pyplot.
+
+Colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/), without their yellow and black, which vanish on white
+or on dark pages; the background is transparent, and words and lines are a grey that reads on both. Colours come back
+with another line or marker. Text stays text; legends stand below the plot, one line or several for a long label.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from clip_bench.errors import UsageError
+from clip_bench.record import Work
+from clip_bench.timing.roofline import Ceiling
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+DASHES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GREY = "#7a7a7a"  # 4.3 : 1 on white, 4.4 : 1 on GitHub's #0d1117
+MOST_CURVES = 8  # more than eight are not told apart
+MOST_LABELS = 24
+WIDTH, PANEL = 8.0, 3.4  # inches
+LEFT, RIGHT, AXIS, ROW = 0.95, 0.2, 0.52, 0.172  # inches: margins, the words below an axis, a line of words
+TITLE, LINE, HALF_LINE = 72, 96, 40  # characters of a line of the title, of a legend's label, of one in two columns
+FEW, MANY = 3, 9  # ticks of an axis
+PROVEN = "a percentile that is proven"
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "clip-bench",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": GREY,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "grid.color": GREY,
+    "grid.alpha": 0.25,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.8,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A percentile that was proven: a *share* of all calls, in (0, 1), that take *seconds* or less."""
+
+    share: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """The seconds of each call of one cell, in any order."""
+
+    label: str
+    seconds: tuple[float, ...]
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """What one cell takes at each batch: pairs of samples per call and seconds per call."""
+
+    label: str
+    points: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roof:
+    """A ceiling to draw, such as that of one precision."""
+
+    label: str
+    ceiling: Ceiling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One cell's work and the seconds of a call; points of one label look alike."""
+
+    label: str
+    work: Work
+    seconds: float
+
+
+def latencies(subject: str, curves: Sequence[Curve]) -> str:
+    """How the latency of each cell is distributed: the share of its calls that ended within a time.
+
+    *subject* is what was called, such as a tower of a model; it begins the title.
+
+    Raises:
+        UsageError: no curve, more than :data:`MOST_CURVES`, a time that is not positive and finite, or a mark's share
+            outside (0, 1).
+    """
+    marks = [mark for curve in curves for mark in curve.marks]
+    times = [second for curve in curves for second in curve.seconds] + [mark.seconds for mark in marks]
+    labels = [curve.label for curve in curves]
+    shares = [share for mark in marks for share in (mark.share, 1 - mark.share)]
+    _check(subject, labels, [*times, *shares, *(float(len(curve.seconds)) for curve in curves)], MOST_CURVES)
+    shown = [*labels, *([PROVEN] if marks else [])]
+    with _drawing():
+        sheet = _Sheet(f"{subject}: which share of calls ends within which time?", shown)
+        axes = sheet.panel(0, "latency of one call (ms)", "calls that have ended (%)")
+        _logarithmic(axes, "x", [1e3 * time for time in times])
+        axes.set_ylim(0, 102)
+        handles = [_climb(axes, curve, index) for index, curve in enumerate(curves)]
+        if marks:
+            handles += axes.plot([], [], marker="o", color=GREY, linestyle="none")
+        return sheet.svg(handles)
+
+
+def batches(subject: str, series: Sequence[Series]) -> str:
+    """What a larger batch costs in latency, above, and brings in throughput, below.
+
+    Raises:
+        UsageError: no series, more than :data:`MOST_CURVES`, one without points, or a number that is not positive.
+    """
+    points = [point for each in series for point in each.points]
+    labels = [each.label for each in series]
+    numbers = [*(float(number) for point in points for number in point), *(float(len(each.points)) for each in series)]
+    _check(subject, labels, numbers, MOST_CURVES)
+    with _drawing():
+        sheet = _Sheet(f"{subject}: what does a larger batch cost, and what does it bring?", labels, panels=2)
+        upper = sheet.panel(0, "", "latency of one call (ms)")
+        lower = sheet.panel(1, "batch (samples in one call)", "throughput (samples/s)")
+        for axes, heights in ((upper, [1e3 * s for _, s in points]), (lower, [batch / s for batch, s in points])):
+            _logarithmic(axes, "y", heights)
+            _powers(axes, [batch for batch, _ in points])
+        handles: list[Artist] = []
+        for index, each in enumerate(series):
+            sizes, seconds = zip(*sorted(each.points), strict=True)
+            rates = [batch / second for batch, second in zip(sizes, seconds, strict=True)]
+            for axes, heights in ((upper, [1e3 * second for second in seconds]), (lower, rates)):
+                (line,) = axes.plot(sizes, heights, color=_colour(index), linestyle=_dash(index))
+                line.set(marker=_marker(index), markersize=4.5)
+            handles.append(line)
+        return sheet.svg(handles)
+
+
+def roofline(subject: str, roofs: Sequence[Roof], points: Sequence[Point]) -> str:
+    """What each cell reaches, by the FLOPs that it has for each byte, below the roofs of its machine.
+
+    The slope of a roof is its bandwidth, its flat part its FLOP/s; one whose bandwidth is not told is flat throughout.
+
+    Raises:
+        UsageError: no point, more than :data:`MOST_LABELS` labels or four roofs, or a time or work that is not
+            positive and finite.
+    """
+    labels = list(dict.fromkeys(point.label for point in points))
+    told = [number for point in points for number in (point.seconds, point.work.flops, point.work.bytes)]
+    _check(subject, labels, told, MOST_LABELS)
+    _check(subject, [roof.label for roof in roofs] or labels[:1], [], len(DASHES))
+    spots = {label: [_spot(point) for point in points if point.label == label] for label in labels}
+    ridges = [roof.ceiling.flops_s / roof.ceiling.bytes_s for roof in roofs if math.isfinite(roof.ceiling.bytes_s)]
+    xs = [x for several in spots.values() for x, _ in several] + ridges
+    tops = [roof.ceiling.flops_s / 1e9 for roof in roofs]
+    with _drawing():
+        names = [*labels, *(roof.label for roof in roofs)]
+        sheet = _Sheet(f"{subject}: how much of the machine is used, and what bounds it?", names)
+        axes = sheet.panel(0, "arithmetic intensity (FLOP per byte)", "reached (GFLOP/s)")
+        _logarithmic(axes, "x", xs, room=1.6)
+        _logarithmic(axes, "y", [y for several in spots.values() for _, y in several] + tops, room=1.6)
+        handles: list[Artist] = []
+        for index, label in enumerate(labels):
+            x, y = zip(*spots[label], strict=True)
+            handles += axes.plot(x, y, linestyle="none", marker=_marker(index), color=_colour(index), zorder=3)
+        for index, roof in enumerate(roofs):
+            handles += axes.plot(*_outline(roof.ceiling, axes.get_xlim()), color=GREY, linestyle=_dash(index, 1))
+        return sheet.svg(handles)
+
+
+class _Sheet:
+    """A figure with a title above its panels and a legend below them, all of a size that its words need."""
+
+    def __init__(self, title: str, labels: Sequence[str], panels: int = 1) -> None:
+        from matplotlib.figure import Figure
+
+        self.title = textwrap.wrap(_printable(title), TITLE, break_on_hyphens=False)
+        self.labels = [textwrap.wrap(_printable(label), LINE, break_on_hyphens=False) or ["-"] for label in labels]
+        self.columns = 1 if max(len(line) for label in self.labels for line in label) > HALF_LINE else 2
+        rows = sum(map(len, self.labels)) if self.columns == 1 else math.ceil(len(labels) / 2)
+        self.head = 0.2 * len(self.title) + 0.15
+        self.height = self.head + panels * (PANEL + AXIS) + ROW * rows + 0.1
+        self.figure: Figure = Figure(figsize=(WIDTH, self.height))
+
+    def panel(self, index: int, x: str, y: str) -> Axes:
+        """Axes number *index* from above, with words for both."""
+        bottom = self.height - self.head - (index + 1) * PANEL - index * AXIS
+        box = (LEFT / WIDTH, bottom / self.height, (WIDTH - LEFT - RIGHT) / WIDTH, PANEL / self.height)
+        return self.figure.add_axes(box, facecolor="none", xlabel=x, ylabel=y)
+
+    def svg(self, handles: Sequence[Artist]) -> str:
+        """The finished figure; *handles* stand for the labels, in their order."""
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+        self.figure.patch.set_alpha(0)
+        legend = self.figure.legend(
+            handles,
+            [
+                str(index) for index in range(len(self.labels))
+            ],  # matplotlib leaves out those that begin with an underscore
+            loc="lower left",
+            bbox_to_anchor=(LEFT / WIDTH, 0.0),
+            ncols=self.columns,
+            frameon=False,
+            borderaxespad=0.0,
+            handlelength=3.0,
+            labelspacing=0.35,
+        )
+        for text, label in zip(legend.get_texts(), self.labels, strict=True):
+            text.set_text("\n".join(label))
+        title = {"va": "top", "fontsize": 10.5, "fontweight": "bold"}
+        self.figure.text(LEFT / WIDTH, 1 - 0.08 / self.height, "\n".join(self.title), fontdict=title)
+        drawn, told = io.StringIO(), {"Title": " ".join(self.title), "Date": None, "Creator": None}
+        FigureCanvasSVG(self.figure).print_svg(drawn, metadata=told)  # type: ignore[no-untyped-call]
+        return drawn.getvalue()
+
+
+@contextmanager
+def _drawing() -> Iterator[None]:
+    """Our style over matplotlib's own, whatever the user's, and theirs back afterwards."""
+    from matplotlib import rc_context, style
+
+    with warnings.catch_warnings(), style.context("default"), rc_context(STYLE):
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's fonts draw the words, not ours
+        yield
+
+
+def _check(subject: str, labels: Sequence[str], numbers: Iterable[float], most: int) -> None:
+    if not labels:
+        msg = f"{subject}: nothing to draw; a plot needs at least one measured cell"
+        raise UsageError(msg)
+    if len(labels) > most:
+        msg = f"{subject}: {len(labels)} labels, and {most} can be told apart; draw several plots"
+        raise UsageError(msg)
+    if not all(math.isfinite(number) and number > 0 for number in numbers):
+        msg = (
+            f"{subject}: a plot needs positive, finite numbers, and some of each cell: leave out what was not measured"
+        )
+        raise UsageError(msg)
+
+
+def _climb(axes: Axes, curve: Curve, index: int) -> Artist:
+    """Draw a curve from its fastest call to its slowest, and its marks."""
+    rising = sorted(1e3 * second for second in curve.seconds)
+    shares = [100 * rank / len(rising) for rank in range(len(rising) + 1)]
+    line = axes.plot([rising[0], *rising], shares, drawstyle="steps-post", color=_colour(index), linestyle=_dash(index))
+    for mark in curve.marks:
+        axes.plot([1e3 * mark.seconds], [100 * mark.share], marker="o", color=_colour(index), linestyle="none")
+    return line[0]
+
+
+def _spot(point: Point) -> tuple[float, float]:
+    """FLOP per byte, and GFLOP/s."""
+    return point.work.flops / point.work.bytes, point.work.flops / point.seconds / 1e9
+
+
+def _outline(ceiling: Ceiling, limits: tuple[float, float]) -> tuple[list[float], list[float]]:
+    """The corners of a roof between *limits*, in FLOP per byte and GFLOP/s."""
+    low, high = limits
+    ridge = ceiling.flops_s / ceiling.bytes_s
+    xs = [low, ridge, high] if low < ridge < high else [low, high]
+    return xs, [min(ceiling.flops_s, x * ceiling.bytes_s) / 1e9 if x < ridge else ceiling.flops_s / 1e9 for x in xs]
+
+
+def _logarithmic(axes: Axes, side: Literal["x", "y"], values: Sequence[float], room: float = 1.02) -> None:
+    """A logarithmic axis around *values*, with a few round ticks however narrow it is."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    room = max(room, (max(values) / min(values)) ** 0.05)
+    low, high = min(values) / room, max(values) * room
+    axes.set(**{f"{side}scale": "log", f"{side}lim": (low, high)})
+    axis = axes.xaxis if side == "x" else axes.yaxis
+    axis.set_major_locator(FixedLocator(_ticks(low, high)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.9g}"))
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Three to nine round numbers in [low, high], or powers of ten where it spans more than those."""
+    from matplotlib.ticker import MaxNLocator
+
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
+        ticks = [step * 10.0**power for power in powers for step in steps]
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if FEW <= len(inside) <= MANY:
+            return inside
+    if len(powers) > FEW:
+        return inside[:: 1 + len(inside) // MANY]
+    even = MaxNLocator(nbins=6, steps=[1, 2, 5, 10]).tick_values(low, high)
+    return [float(tick) for tick in even if low <= tick <= high]
+
+
+def _powers(axes: Axes, sizes: Sequence[int]) -> None:
+    """A logarithmic axis of batches, whose ticks are the batches that were measured."""
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+    ticks = sorted(set(sizes))
+    axes.set(xscale="log", xlim=(ticks[0] / 1.15, ticks[-1] * 1.15))
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FixedFormatter([str(tick) for tick in ticks]))
+
+
+def _colour(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]
+
+
+def _dash(index: int, alike: int = len(COLOURS)) -> str:
+    return DASHES[index // alike % len(DASHES)]
+
+
+def _marker(index: int) -> str:
+    return MARKERS[index % len(MARKERS)]
+
+
+def _printable(text: str) -> str:
+    """*text* in one line, with nothing that XML forbids."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
