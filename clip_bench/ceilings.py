@@ -26,17 +26,17 @@ from clip_bench.timing import bandwidth, conditions
 from clip_bench.timing.bandwidth import Bandwidth
 
 ROWS = 4  # to calibrate on: the ranges of uniform numbers are soon known
-WARM_UPS = 2
+WARM_UPS = 1
 CHECKED = 8  # rows of an answer
 WRONG = 0.5  # of its norm: eight bits lose 1 % per product, and a chain has up to 200 of them
-CALLS = 5  # at least
-CALLS_S = 0.2  # at least, of calls
+CALLS = 4  # at least
+CALLS_S = 0.15  # at least, of calls
 LONGEST_S = 2.0  # of one call: a shape that would take longer is left out
 # From small to large: the MLP of a ViT-B/32, a large batch, and a square.
 HOST = (
     Shape(rows=50, inner=768, outer=3072, times=2),
     Shape(rows=1024, inner=768, outer=1024, times=4),
-    Shape(rows=1024, inner=1728, outer=1728, times=2),
+    Shape(rows=1024, inner=1728, outer=1728, times=1),
 )
 # The way to a GPU and back is in a session's clock: its chains are long, and take the same two weights over and over.
 CARD = (
