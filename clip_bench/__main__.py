@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from clip_bench.settings import LOADS, OPTIONS
+    from clip_bench.specs import Precision
 
     parser = argparse.ArgumentParser(prog="clip-bench", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -70,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--strict", action="store_true", help="exit status 1 where there is a warning")
     doctor.set_defaults(run=_doctor)
+    ceilings = commands.add_parser("ceilings", help="how fast a runtime here can multiply, and memory can be read")
+    for flag, attributes in OPTIONS:
+        ceilings.add_argument(flag, **attributes)
+    ceilings.add_argument("--device", action="append", choices=("cpu", "gpu", "npu"), help="(default: what is here)")
+    ceilings.add_argument("--precision", action="append", choices=tuple(map(str, Precision)), help="(default: all)")
+    ceilings.set_defaults(run=_ceilings)
     report = commands.add_parser("report", help="make the tables from the JSON files of runs, without any runtime")
     report.add_argument(
         "runs", nargs="*", type=Path, metavar="JSON", help="run files, or folders of them (default: reports)"
@@ -160,6 +167,24 @@ def _doctor(options: argparse.Namespace) -> int:
     found = doctor.findings(doctor.look(options.seconds))
     _tell(map(str, found))
     return int(options.strict and any(each.level is doctor.Level.WARN for each in found))
+
+
+def _ceilings(options: argparse.Namespace) -> int:
+    from clip_bench import backends, ceilings, settings
+    from clip_bench.specs import Device, Precision
+
+    chosen, runtimes = settings.checked(vars(options)), backends.discover()
+    here = ceilings.here(chosen, runtimes)
+    devices = map(Device, options.device) if options.device else {device for device, _ in here}
+    precisions = [Precision(word) for word in options.precision or ()]
+    wanted = {(device, each) for device in devices for each in precisions or {each for d, each in here if d is device}}
+    found = ceilings.measure(chosen, runtimes, wanted, _tell_apart)
+    return _tell(ceilings.table(found))
+
+
+def _tell_apart(line: str) -> None:
+    """Print a line of progress, where it is no part of what is asked for."""
+    sys.stderr.write(f"{line}\n")
 
 
 def _report(options: argparse.Namespace) -> int:

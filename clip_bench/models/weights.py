@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from clip_bench.errors import CorruptError, UnavailableError, UsageError
-from clip_bench.models import hub, seeded, shapes_tiny
+from clip_bench.models import hub, product, seeded, shapes_tiny
 from clip_bench.specs import ModelSpec, Weights
 from clip_bench.store import sha256_file
 
@@ -114,6 +114,8 @@ def config(spec: ModelSpec) -> Mapping[str, Any] | None:
 
 def architecture(spec: ModelSpec) -> nn.Module:
     """The model of *spec* with whatever weights its constructor gives it; downloads nothing and logs nothing."""
+    if spec.architecture.startswith(product.PREFIX):
+        return product.architecture(spec.architecture)
     import open_clip
 
     with _silent():
