@@ -8,16 +8,17 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from clip_bench import backends, gaps, machine, matrix, pipeline, record, settings
+from clip_bench import backends, ceilings, gaps, machine, matrix, pipeline, record, settings
 from clip_bench.errors import ClipBenchError, PlacementError, UnavailableError, UnsupportedError, UsageError
 from clip_bench.ledger import Ledger
 from clip_bench.record import Entry, Outcome
-from clip_bench.report import rows, tables
+from clip_bench.report import rows, spent, tables
 from clip_bench.specs import Case, Precision
 from clip_bench.timing import statistics
 
@@ -37,7 +38,7 @@ RUN = pytest.StashKey[Path | None]()
 CELL = pytest.StashKey[Case]()
 SKIPPED = pytest.StashKey[dict[str, str]]()
 SELECTED = pytest.StashKey[int]()
-WALL = pytest.StashKey[dict[str, float]]()
+CEILINGS = pytest.StashKey[dict[str, object]]()
 SHOWN = "clip_bench_case"  # the report property of a test that is a cell
 
 
@@ -73,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
     logging.getLogger("clip_bench").setLevel(logging.INFO)
     config.stash[LEDGER] = Ledger(cases=config.stash[CASES])
     config.stash[SKIPPED] = {}
-    config.stash[WALL] = {}
+    config.stash[CEILINGS] = {}
     config.stash[RUN] = None
     if (reports := config.getoption("--reports")) is not None:
         name = machine.facts(config.stash[SETTINGS].threads)["name"]
@@ -206,7 +207,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     began = time.perf_counter()
     result = yield
     if case := item.stash.get(CELL, None):
-        item.config.stash[WALL][case.id] = time.perf_counter() - began
+        item.config.stash[LEDGER].spend(case.id, time.perf_counter() - began)
     return result
 
 
@@ -282,9 +283,35 @@ def _skip_reason(report: pytest.TestReport) -> str:
     return text.removeprefix("Skipped: ")
 
 
+def _facts(config: pytest.Config) -> dict[str, object]:
+    """What this machine is, with its ceilings where they were measured."""
+    return machine.facts(config.stash[SETTINGS].threads) | config.stash[CEILINGS]
+
+
+def _measure_ceilings(config: pytest.Config) -> None:
+    """The ceilings of what this run timed; a failure is told, and loses nothing of the run."""
+    timed = {
+        (case.target.device, case.precision)
+        for name, case in config.stash[CASES].items()
+        if (entry := config.stash[LEDGER].entries.get(name)) and entry.record.timing
+    }
+    if not (timed and config.stash[SETTINGS].roofline):
+        return
+    reporter = _reporter(config)
+    log = reporter.write_line if reporter else str
+    try:
+        found = ceilings.measure(
+            config.stash[SETTINGS], config.stash[BACKENDS], timed, lambda line: log(f"  ceiling: {line}")
+        )
+    except Exception as exc:  # noqa: BLE001  whatever a runtime raises, the cells are measured and wait to be written
+        log(f"no ceilings: {type(exc).__name__}: {exc}")
+        return
+    config.stash[CEILINGS] = {"ceilings": asdict(found)}
+
+
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, object]) -> None:
     """Say what this machine is, without its host name."""
-    machine_info["clip_bench"] = facts = machine.facts(config.stash[SETTINGS].threads)
+    machine_info["clip_bench"] = facts = _facts(config)
     machine_info["node"] = facts["name"]
 
 
@@ -303,6 +330,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
             case = item.stash.get(CELL, None)
             if case is not None and case.id not in ledger.entries:
                 ledger.end(case.id, Outcome.LOST, "the run ended before this cell")
+        _measure_ceilings(config)
         if _broken(config) and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
     try:
@@ -380,9 +408,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     terminalreporter.section("clip-bench")
     if entries:
-        facts = machine.facts(config.stash[SETTINGS].threads)
-        run = record.Run(name="this run", datetime="", machine=facts, entries=entries)
+        run = record.Run(name="this run", datetime="", machine=_facts(config), entries=entries)
         terminalreporter.write_line(tables.terminal(rows.frame([run])))
+        terminalreporter.write_line(spent.line(entries))
     for line in broken:
         terminalreporter.write_line(line, red=True)
     if entries and config.stash[RUN] is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clip_bench import record
@@ -40,3 +40,11 @@ class Ledger:
                 stream.flush()
                 os.fsync(stream.fileno())
         return entry
+
+    def spend(self, case: str, whole_s: float) -> None:
+        """Note how many seconds a cell took from its set-up to its end; what no part of it took is the rest."""
+        if (entry := self.entries.get(case)) is None or not entry.record.spent_s:
+            return
+        known = entry.record.spent_s
+        spent = {**known, "rest": max(0.0, whole_s - sum(known.values()))}
+        self.entries[case] = replace(entry, record=replace(entry.record, spent_s=spent))

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> 
         artifact = build(case, format_of(backend, case.target), settings)
     with spent.on("importing"):
         steps = [*_imported(getattr(backend, "IMPORTS", "")), *(Step(**asdict(step)) for step in artifact.steps)]
+    import_module("ruptures")  # the change-points', and scipy with it: none of the memory that is watched from here on
     watch = memory.Watch.start()
     with spent.on("loading"):
         first, *others = _sessions(case, backend, artifact, settings)
@@ -204,8 +206,8 @@ def build(case: Case, format: Format, settings: Settings) -> Artifact:  # noqa: 
     store = Store(settings.cache)
     if format is Format.REPLAY:
         fed, reference = feeds(settings, case.model), reference_of(settings, case.model)
-        answers = reference.outputs(fed, case.tower)
-        return replay.build(store, reference.artifact, case.tower, fed.calls(case.tower), answers)
+        calls, answers = fed.calls(case.tower, case.variant.batch), reference.outputs(fed, case.tower)
+        return replay.build(store, reference.artifact, case.tower, calls, answers)
     return graphs.build(graph_of(case, settings), case.precision, format)
 
 
@@ -214,6 +216,7 @@ def graph_of(case: Case, settings: Settings) -> Graph:
     return Graph(
         source=source(settings, case.model),
         tower=case.tower,
+        batch=case.variant.batch,
         store=Store(settings.cache),
         calibration=lambda: calibration(settings, case.model),
         variant=case.variant,

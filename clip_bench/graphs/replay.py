@@ -21,15 +21,26 @@ def build(
     calls: Sequence[Mapping[str, NDArray[np.generic]]],
     answers: Mapping[str, NDArray[np.float32]],
 ) -> Artifact:
-    """Store what *reference* answered to *calls*: output by name, stacked over the calls."""
-    recipe = {"step": "replay", "reference": reference.key, "tower": tower, "outputs": sorted(answers), "taken": TAKEN}
+    """Store what *reference* answered to *calls*: output by name, stacked over the calls.
+
+    Where the last call was filled up with the first samples, so are their answers.
+    """
+    sizes = sorted({len(rows) for call in calls[:1] for rows in call.values()})
+    recipe: dict[str, object] = {"step": "replay", "reference": reference.key, "tower": tower, "sizes": sizes}
+    recipe |= {"outputs": sorted(answers), "taken": TAKEN}
 
     def write(folder: Path) -> None:
         keys = np.stack([np.frombuffer(fingerprint(call), np.uint8) for call in calls])
-        parts = {name: rows.reshape(len(calls), -1, rows.shape[-1]) for name, rows in answers.items()}
+        parts = {name: _parts(rows, len(calls)) for name, rows in answers.items()}
         np.savez(folder / NAME, fingerprint=keys, **parts)  # type: ignore[arg-type]  # no array is called allow_pickle
 
     return store.get(recipe, write)
+
+
+def _parts(rows: NDArray[np.float32], calls: int) -> NDArray[np.float32]:
+    """*rows* of equal parts for so many *calls*, filled up with the first ones."""
+    whole = np.take(rows, range(-(-len(rows) // calls) * calls), axis=0, mode="wrap")
+    return whole.reshape(calls, -1, rows.shape[-1])
 
 
 def fingerprint(feeds: Mapping[str, NDArray[np.generic]]) -> bytes:
