@@ -144,7 +144,7 @@ def test_a_sweep_is_another_one_for_each_tower(parsed):
     assert [settings.batches_of(tower) for tower in Tower] == [(1, 8, 16, 32), (1, 4, 32), (1,)]
 
 
-def test_a_number_of_samples_is_none_of_one_picture_with_its_texts(parsed):
+def test_one_picture_with_its_captions_is_never_many_at_once(parsed):
     settings = checked(parsed("--batch", "2,4", "--batch", "8"))
 
     assert [settings.batches_of(tower) for tower in Tower] == [(2, 4, 8), (2, 4, 8), ()]
