@@ -20,7 +20,7 @@ from clip_bench.ledger import Ledger
 from clip_bench.record import Entry, Outcome
 from clip_bench.report import rows, spent, tables
 from clip_bench.specs import Case, Precision
-from clip_bench.timing import statistics
+from clip_bench.timing import conditions, statistics
 
 AXES = ("tower", "model", "target", "precision", "variant")
 ENDED = {
@@ -38,6 +38,7 @@ RUN = pytest.StashKey[Path | None]()
 CELL = pytest.StashKey[Case]()
 SKIPPED = pytest.StashKey[dict[str, str]]()
 SELECTED = pytest.StashKey[int]()
+BEGAN = pytest.StashKey[conditions.Snapshot]()
 CEILINGS = pytest.StashKey[dict[str, object]]()
 SHOWN = "clip_bench_case"  # the report property of a test that is a cell
 
@@ -75,6 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEDGER] = Ledger(cases=config.stash[CASES])
     config.stash[SKIPPED] = {}
     config.stash[CEILINGS] = {}
+    config.stash[BEGAN] = conditions.snapshot()
     config.stash[RUN] = None
     if (reports := config.getoption("--reports")) is not None:
         name = machine.facts(config.stash[SETTINGS].threads)["name"]
@@ -284,8 +286,9 @@ def _skip_reason(report: pytest.TestReport) -> str:
 
 
 def _facts(config: pytest.Config) -> dict[str, object]:
-    """What this machine is, with its ceilings where they were measured."""
-    return machine.facts(config.stash[SETTINGS].threads) | config.stash[CEILINGS]
+    """What this machine is, what else it did during the run, and its ceilings where they were measured."""
+    during = conditions.between(config.stash[BEGAN], conditions.snapshot())
+    return machine.facts(config.stash[SETTINGS].threads) | {"conditions": asdict(during)} | config.stash[CEILINGS]
 
 
 def _measure_ceilings(config: pytest.Config) -> None:

@@ -97,7 +97,7 @@ def look(seconds: float = WINDOW_S, root: Path = ROOT) -> Seen:
         step_s=_step_s(),
         power=machine.power(),
         virtual=any("hypervisor" in text.split() for text in _texts(root, "proc/cpuinfo")),
-        governors=tuple(sorted(set(_texts(cpus, "cpufreq/policy*/scaling_governor")))),
+        governors=machine.governors(cpus),
         top_mhz=max(top, default=None),
         boost=_boosts(cpus),
         quota=machine.quota(root),

@@ -51,6 +51,7 @@ def facts(threads: int) -> dict[str, object]:
         "threads": threads,
         "accelerators": accelerators() if platform.system() == "Linux" else None,
         "power": power(),
+        "governors": list(governors()),
         "load_1m": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
 
@@ -109,6 +110,12 @@ def _groups(root: Path) -> list[Path]:
         inside = Path(path.lstrip("/"))
         found += [mount / part for part in (inside, *inside.parents)]
     return found
+
+
+def governors(cpus: Path = Path("/sys/devices/system/cpu")) -> tuple[str, ...]:
+    """What Linux lets decide the cores' clocks, such as ``performance``; empty where it does not tell."""
+    found = (path.read_text(encoding="utf-8").strip() for path in cpus.glob("cpufreq/policy*/scaling_governor"))
+    return tuple(sorted(set(found)))
 
 
 def slug(brand: str, count: int) -> str:
