@@ -30,7 +30,7 @@ from clip_bench.models.reference import Reference
 from clip_bench.quality import gates, metrics
 from clip_bench.record import ArtifactFacts, Boundary, Cold, Executed, Record, Step, Timing, Work
 from clip_bench.settings import Settings
-from clip_bench.specs import BASELINE, Case, Format, Inputs, Pattern, Precision, Tower, Variant
+from clip_bench.specs import BASELINE, Case, Device, Format, Inputs, Pattern, Precision, Tower, Variant
 from clip_bench.store import Artifact, Store
 from clip_bench.timing import conditions, energy, latency, load, nvml, paired, roofline, steady
 
@@ -145,6 +145,9 @@ def _here(case: Case, backend: Backend, settings: Settings) -> Found:
     here = found(backend, settings.by_name).get(case.target, Found())
     if reason := here.missing or no_reference():
         raise UnavailableError(reason)
+    if case.target.device is Device.CPU and case.variant.load.instances > settings.threads:
+        msg = f"{case.variant.load.instances} instances share {settings.threads} threads: each needs one (--threads)"
+        raise UnavailableError(msg)
     if case.variant.load.device_ids != (0,) and case.target not in getattr(backend, "NUMBERED", ()):
         msg = f"{case.target} is one device: leave --device-ids out"
         raise UnavailableError(msg)

@@ -114,6 +114,21 @@ def test_a_number_of_a_device_is_refused_where_there_is_but_one(small):
         pipeline.prepare(cell(HERE, load=many(device_ids=(0, 1))), ALL, small)
 
 
+def test_more_instances_than_threads_are_refused(small):
+    with pytest.raises(UnavailableError, match="3 instances share 2 threads"):
+        pipeline.prepare(cell(HERE, load=many(3)), ALL, small)
+
+
+def test_fewer_streams_than_instances_are_no_silent_matter(prepare, small):
+    """OpenVINO makes as many as there are cores, whatever it is asked for."""
+    ready = prepare(cell(openvino.CPU))
+    asked = backends.Options(precision=Precision.FP32, threads=999, instances=999)
+    artifact = pipeline.build(ready.case, openvino.FORMAT, small)
+
+    with pytest.raises(UnavailableError, match=r"OpenVINO gives \d+ streams on this machine, where 999 instances"):
+        openvino.load(artifact, openvino.CPU, asked)
+
+
 def test_every_device_gets_its_own_instances(prepare):
     loaded = []
 

@@ -120,7 +120,7 @@ def load(artifact: Artifact, target: Target, options: Options) -> OpenVinoSessio
     """Compile the IR for least latency on one stream, or for so many instances, with the execution precision pinned.
 
     Raises:
-        UnavailableError: no OpenVINO, no such device, or a CPU without bfloat16 for bf16.
+        UnavailableError: no OpenVINO, no such device, a CPU without bfloat16 for bf16, or fewer streams than instances.
         UnsupportedError: the plugin refuses the graph.
     """
     state = devices({"openvino": options.settings})[target]
@@ -182,6 +182,9 @@ def _plain(core: openvino.Core, artifact: Artifact, device: Device, found: str, 
         notes.append(f"compiled in {kept.built_s - artifact.built_s:.1f} s, kept, and loaded from the store")
     else:
         compiled = core.compile_model(source, place, settings)
+    if device is Device.CPU and (given := compiled.get_property("NUM_STREAMS")) != options.instances:
+        msg = f"OpenVINO gives {given} streams on this machine, where {options.instances} instances were asked for"
+        raise UnavailableError(msg)
     return OpenVinoSession(
         compiled=compiled,
         request=compiled.create_infer_request(),
