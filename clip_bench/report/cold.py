@@ -28,7 +28,8 @@ LEGEND = (
     "this run; the artifact was built once, on whichever day that was, and *Build* is all of that. *Load* is also the "
     "compilation, where the runtime compiles when it loads. *Steady after* counts the first calls until the times stay "
     "the same. *Smaller* and *Faster* are ratios: how many times smaller and faster than the same model, tower, target "
-    "and call in FP16 and in FP32 in the same run, by bytes on disk and by the medians of two windows."
+    "and call in FP16 and in FP32 in the same run, by bytes on disk and by the medians of two windows (of a load: by the "
+    "throughputs)."
 )
 
 
@@ -64,10 +65,10 @@ def _columns(rows: Sequence[Row], floats: Mapping[tuple[str, ...], Row]) -> dict
         "Size (MB)": [fixed(row["size_mb"]) for row in rows],
     }
     for each in FLOATS:
-        others = [floats.get(_key(row, each)) if row["precision"] != each else None for row in rows]
+        others = [floats.get(_key(row, each)) if _wider(each, row["precision"]) else None for row in rows]
         pairs = list(zip(rows, others, strict=True))
         told[f"Smaller than {each}"] = [_over(row, other, "size_mb") for row, other in pairs]
-        told[f"Faster than {each}"] = [_over(row, other, "p50_ms") for row, other in pairs]
+        told[f"Faster than {each}"] = [_over(row, other, "call_s") for row, other in pairs]
     return told
 
 
@@ -94,6 +95,11 @@ def _steady(row: Row) -> str:
     if has(row, "steady"):
         return str(row["steady"])
     return "not reached" if has(row, "calls") and row["calls"] else ABSENT
+
+
+def _wider(one: Precision, precision: str) -> bool:
+    """Whether *one* is what a model at *precision* is held against: FP32 is held against nothing."""
+    return precision not in {Precision.FP32, one}
 
 
 def _over(row: Row, other: Row | None, name: str) -> str:

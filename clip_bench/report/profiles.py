@@ -15,11 +15,8 @@ from clip_bench.timing.percentiles import bound
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 BESIDE = ("machine", "tower", "model", "target", "precision", "bare")
-APART = (
-    "tower",
-    "texts",
-    "threads",
-)  # what is inside the clock differs by the copy of fresh inputs, which has a column
+APART = ("tower", "texts", "threads", "inside")
+COPY = "copy of the inputs, "  # inside the clock of fresh inputs, which have a column
 WORDS = ("Model", "Target", "Precision", "Inputs")
 MS = 1e3
 LEGEND = (
@@ -41,13 +38,14 @@ def profiles(frame: pd.DataFrame, percentiles: Sequence[float] = PERCENTILES) ->
     """
     rows = [row for row in models(frame) if has(row, "rounds")]
     loaded = {_same(row) for row in rows if row["load"] == "throughput"}
-    kept = sorted((row for row in rows if _same(row) in loaded), key=_order)
+    kept = [row | {"inside": row["inside_clock"].removeprefix(COPY)} for row in rows if _same(row) in loaded]
     parts = []
-    for group in sorted(alike(kept, APART), key=lambda group: rank(group[0]["tower"])):
+    for group in sorted(alike(sorted(kept, key=_order), APART), key=lambda group: rank(group[0]["tower"])):
         first = group[0]
         threads = f"{first['threads']} threads" if first["threads"] else "the runtime's own choice of threads"
         parts += [
             f"### {TOWERS.get(first['tower'], first['tower'])} Model, on {threads}",
+            f"Inside the clock: {first['inside'] or 'not recorded'}.",
             filled(_columns(group, percentiles), len(WORDS)),
         ]
     return join([LEGEND, *parts]) if parts else ""
