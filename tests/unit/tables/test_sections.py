@@ -154,7 +154,7 @@ def test_an_interval_stands_beside_a_speedup_from_interleaved_blocks(run):
     assert told["torch-cpu", "fp32"] == "1.00x"
 
 
-def test_the_null_is_told_beside_every_ratio_and_counted(run):
+def test_the_known_ratio_is_told_beside_every_other_and_counted(run):
     page = ratios.table(frame([run]))
 
     (line,) = cells(page)
@@ -163,7 +163,7 @@ def test_the_null_is_told_beside_every_ratio_and_counted(run):
     assert "0 of 1 null intervals exclude 1 (0 %; 5 % is what it should be)." in page
 
 
-def test_a_null_that_strays_and_a_cache_are_told(run):
+def test_a_known_ratio_that_strays_and_a_cache_are_told(run):
     blocks = record(run, PLAIN).paired
     odd = replace(
         blocks,
