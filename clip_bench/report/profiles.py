@@ -24,7 +24,8 @@ LEGEND = (
     "Without a load (queue size -) one request is under way at a time. A request's time under load includes its wait in "
     "the queue, and qps counts samples, so that throughput · mean latency / batch is how many requests were under way. "
     "Times are in whole µs. A percentile with ≤ is proven: at 99 % confidence so many requests stay under it; else it "
-    "tells how many requests would prove it. *Linear* ones are interpolated, and stand only beside a proven one."
+    "tells how many requests would prove it. *Linear* ones are interpolated, and stand only beside a proven one. ≈ is not "
+    "stable; why stands with the hardware table."
 )
 
 

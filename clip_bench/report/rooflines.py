@@ -9,7 +9,7 @@ import pandas as pd
 from clip_bench.report.blocks import alike, filled, has, join, models
 from clip_bench.report.calls import describe, heading, split
 from clip_bench.report.columns import Row, marks, precision
-from clip_bench.report.figures import ABSENT, clean, fixed, markdown
+from clip_bench.report.figures import ABSENT, clean, fixed, markdown, shorten
 from clip_bench.report.roofs import Ceilings
 
 GIGA, MEGA = 1e9, 1e6
@@ -20,7 +20,7 @@ LEGEND = (
     "first, arithmetic or memory, and *Of bound* its time over the measured one. A call faster than the roof allows is "
     "impossible; one more than 30 times slower is suspected to have run elsewhere. Weights in a cache need not cross the "
     "memory's bus, so that a share above 100 % of bandwidth is no contradiction. Memory is measured from the processor: "
-    "a GPU or an NPU is held to arithmetic alone."
+    "a GPU or an NPU is held to arithmetic alone. ≈ is not stable."
 )
 
 
@@ -45,10 +45,9 @@ def _ceilings(rows: Sequence[Row]) -> str:
         [each.device, each.precision, f"{each.flops_s / GIGA:.0f} GFLOP/s", clean(each.by), clean(each.shape)]
         for each in found.arithmetic
     ]
-    memory, by = (
-        found.memory,
-        f"{found.memory.threads} threads{f' ({clean(found.memory.note)})' if found.memory.note else ''}",
-    )
+    lines += [[each.device, each.precision, ABSENT, clean(shorten(each.reason)), ""] for each in found.absent]
+    memory, note = found.memory, clean(found.memory.note) if found.memory.note else ""
+    by = f"{memory.threads} threads{f' ({note})' if note else ''}"
     size = f"{memory.buffer_bytes / 2**20:.0f} MiB"
     lines.append(["memory", "read", f"{memory.read_bytes_s / GIGA:.1f} GB/s", by, size])
     others = f"They were measured while others took {found.others:.1f} cores: a quiet machine may reach more."

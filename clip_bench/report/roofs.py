@@ -30,6 +30,15 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """A precision that no runtime has on a kind of device, and each one's reason."""
+
+    device: str
+    precision: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """Bytes that the host's memory gives to so many *threads* per second."""
 
@@ -46,6 +55,7 @@ class Ceilings:
     arithmetic: tuple[Reached, ...]
     memory: Memory
     conditions: Conditions
+    absent: tuple[Absent, ...] = ()
 
     @property
     def others(self) -> float:

@@ -52,7 +52,8 @@ FULL_LEGEND = (
     "all would score. Drift is 1 - similarity, as a multiple of what the reference itself drifts when it is computed "
     "another way: in another batch, with other threads, or again; that is its noise floor. Change is against the "
     "reference's top-1 on the same samples. Peak is how far the process's resident set rose above its level before the "
-    "load: the runtime, weights, activations and inputs, less what an earlier cell freed and the allocator kept. A column without a figure is left out."
+    "load: the runtime, weights, activations and inputs, less what an earlier cell freed and the allocator kept. ≈ is not "
+    "stable; why stands with the hardware table. A column without a figure is left out."
 )
 
 

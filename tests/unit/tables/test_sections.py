@@ -366,3 +366,9 @@ def test_unlike_loads_share_no_table(run, table, changes):
 
     count = len(re.findall(r"^### (?!Ceilings)", both, re.MULTILINE))
     assert count == 2 * len(re.findall(r"^### (?!Ceilings)", table(frame([alone])), re.MULTILINE)) > 0
+
+
+def test_a_precision_that_no_runtime_has_is_told_with_the_ceilings(run):
+    line = next(line for line in cells(rooflines.table(frame([run]))) if line.get("At") == "bf16")
+
+    assert (line["Reached"], line["By"]) == ("-", "no runtime has it")
