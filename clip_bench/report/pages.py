@@ -49,17 +49,16 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
         raise UsageError(msg)
     whole = {name: [run for run in machines[name] if not calibration.study(run)] for name in sorted(machines)}
     whole = {name: runs for name, runs in whole.items() if runs}
-    pages: dict[Path, str] = {}
-    plots: dict[Path, str] = {}
-    for name, runs in whole.items():
-        table = current(runs)
-        drawn = drawings.draw(table)
-        pages[out_dir / name / "README.md"] = machine_page(runs, table, drawn)
-        plots |= {out_dir / name / file: svg for files in drawn.values() for file, svg in files.items()}
+    tables = {name: current(runs) for name, runs in whole.items()}
+    drawn = {name: drawings.draw(table) for name, table in tables.items()}
+    pages = {out_dir / name / "README.md": machine_page(whole[name], tables[name], drawn[name]) for name in whole}
     studied = calibration_page({name: machines[name] for name in sorted(machines)})
     pages[out_dir / "README.md"] = overview(list(whole.values()), studied=bool(studied))
     if studied:
         pages[out_dir / "calibration.md"] = studied
+    plots = {
+        out_dir / name / file: svg for name in whole for kind in drawn[name].values() for file, svg in kind.items()
+    }
     _put(pages | plots, [out_dir / name for name in whole])
     return [*pages, *plots]
 

@@ -13,7 +13,6 @@ from clip_bench.report.figures import ABSENT, clean, fixed, markdown, shorten
 from clip_bench.report.roofs import Ceilings
 
 GIGA, MEGA = 1e9, 1e6
-NONE = "There are no ceilings in this run: measure them with --roofline. Below is what was reached, alone."
 LEGEND = (
     "FLOPs and bytes are the least that a call has to do, by closed form: two FLOPs per multiply-add, each weight read once. "
     "*Reached* is the FLOPs over the median of the calls (of a load: over the window). *Bound* is the roof that is met "
@@ -29,7 +28,9 @@ def table(frame: pd.DataFrame) -> str:
     rows = [row for row in models(frame) if has(row, "reached_flops_s")]
     if not rows:
         return ""
-    parts = [_ceilings(group) for group in alike(rows, ("machine", "run"))]
+    parts = [_ceilings(group) for group in alike(rows, ("machine", "run")) if group[0]["ceilings"]]
+    without = dict.fromkeys(row["run"] for row in rows if not row["ceilings"])
+    parts += [f"No ceilings in {', '.join(without)}: measure them with --roofline."] if without else []
     for group in split(rows):
         parts += [f"### {heading(group)}", describe(group), filled(_columns(group), 3)]
     return join([LEGEND, *parts])
@@ -37,10 +38,8 @@ def table(frame: pd.DataFrame) -> str:
 
 def _ceilings(rows: Sequence[Row]) -> str:
     """What one run measured, with who reached it."""
-    found: Ceilings | None = rows[0]["ceilings"]
+    found: Ceilings = rows[0]["ceilings"]
     title = f"### Ceilings of the run {rows[0]['run']}"
-    if found is None:
-        return join([title, NONE])
     lines = [
         [each.device, each.precision, f"{each.flops_s / GIGA:.0f} GFLOP/s", clean(each.by), clean(each.shape)]
         for each in found.arithmetic

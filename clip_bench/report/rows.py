@@ -111,40 +111,41 @@ def _of_run(run: Run) -> list[Row]:
 
 
 def _row(run: Run, entry: Entry, ceilings: Ceilings | None) -> Row:
-    record = entry.record
-    place = platforms.device(record.target)
-    row: Row = (
-        dict.fromkeys(_WORDS, "")
-        | dict.fromkeys(_PARTS)
-        | {
-            "machine": platforms.machine_name(run.machine),
-            "run": run.name,
-            "datetime": run.datetime,
-            "chip": platforms.chip(run.machine, place),
-            "ram": platforms.ram(run.machine),
-            "backend": platforms.backend(record.target),
-            "device": place,
-            "case": entry.case,
-            "outcome": str(entry.outcome),
-            "reason": entry.reason,
-            "boundary": entry.boundary,
-            "bare": variants.bare(record.variant),
-            **{word: getattr(record, word) for word in ("tower", "model", "weights", "target", "precision", "variant")},
-        }
-    )
+    record, place = entry.record, platforms.device(entry.record.target)
     try:
         timing = _timing(entry, place, ceilings)
     except UsageError as exc:
         msg = f"{run.name}: {entry.case}: {exc}"
         raise UsageError(msg) from exc
     return (
-        row
+        dict.fromkeys(_WORDS, "")
+        | dict.fromkeys(_PARTS)
+        | _identity(run, entry, place)
         | _call(record.boundary)
         | _quality(record)
         | _cold(record.cold, place, timed="rounds" in timing)
         | timing
         | _artifact(record)
     )
+
+
+def _identity(run: Run, entry: Entry, place: str) -> Row:
+    record = entry.record
+    return {
+        "machine": platforms.machine_name(run.machine),
+        "run": run.name,
+        "datetime": run.datetime,
+        "chip": platforms.chip(run.machine, place),
+        "ram": platforms.ram(run.machine),
+        "backend": platforms.backend(record.target),
+        "device": place,
+        "case": entry.case,
+        "outcome": str(entry.outcome),
+        "reason": entry.reason,
+        "boundary": entry.boundary,
+        "bare": variants.bare(record.variant),
+        **{word: getattr(record, word) for word in ("tower", "model", "weights", "target", "precision", "variant")},
+    }
 
 
 def _call(boundary: Boundary | None) -> Row:

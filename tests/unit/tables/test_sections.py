@@ -1,12 +1,14 @@
 """What each table of a machine's page claims, on the golden run and on changes of it."""
 
 import dataclasses
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from clip_bench.ceilings import Absent, Ceiling, Ceilings
 from clip_bench.errors import UsageError
 from clip_bench.record import Conditions, Energy, Timing, read
 from clip_bench.report import (
@@ -22,6 +24,8 @@ from clip_bench.report import (
     surroundings,
     terminal,
 )
+from clip_bench.specs import Device, Precision
+from clip_bench.timing.bandwidth import Bandwidth
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
 PLAIN = "image-shapes_tiny-onnxruntime-cpu-fp32"
@@ -248,7 +252,7 @@ def test_without_ceilings_the_roofline_says_how_to_have_them(run):
 
     page = rooflines.table(frame([bare]))
 
-    assert "--roofline" in page
+    assert "No ceilings in run: measure them with --roofline." in page
     assert "Verdict" not in page
     assert "Reached (GFLOP/s)" in page
 
@@ -372,3 +376,20 @@ def test_a_precision_that_no_runtime_has_is_told_with_the_ceilings(run):
     line = next(line for line in cells(rooflines.table(frame([run]))) if line.get("At") == "bf16")
 
     assert (line["Reached"], line["By"]) == ("-", "no runtime has it")
+
+
+def test_what_the_machine_stores_is_what_a_page_reads():
+    stored = Ceilings(
+        arithmetic=(
+            Ceiling(device=Device.CPU, precision=Precision.BF16, flops_s=1e12, by="torch-cpu", shape="a square"),
+        ),
+        absent=(Absent(device=Device.CPU, precision=Precision.FP16, reason="no runtime has it"),),
+        memory=Bandwidth(read_bytes_s=1e10, buffer_bytes=2**28, cache_bytes=None, threads=2, note="odd"),
+        conditions=Conditions(window_s=1.0, others=0.05, mhz=(1e3, 2e3)),
+    )
+
+    found = roofs.read({"ceilings": json.loads(json.dumps(dataclasses.asdict(stored)))})
+
+    assert found.of("cpu", "bf16").flops_s == 1e12
+    assert (found.memory.note, found.others) == ("odd", 0.0)
+    assert found.absent[0].reason == "no runtime has it"
