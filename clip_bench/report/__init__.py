@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from clip_bench.report.pages import write
+from clip_bench.report.profiles import profiles
 from clip_bench.report.rows import collect, frame
 from clip_bench.report.tables import full, hardware, holes, terminal
 
-__all__ = ["collect", "frame", "full", "hardware", "holes", "terminal", "write"]
+__all__ = ["collect", "frame", "full", "hardware", "holes", "profiles", "terminal", "write"]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any
 
+import pandas as pd
+
 from clip_bench.record import Outcome
-from clip_bench.report import platforms
-from clip_bench.report.figures import clean, factor, fixed, millis, points, shorten, times
+from clip_bench.report import platforms, speedups
+from clip_bench.report.figures import ABSENT, clean, factor, fixed, millis, points, shorten, unproven
+from clip_bench.timing.percentiles import needed
 
 Row = dict[Hashable, Any]
 Cell = Callable[[Row], str]
@@ -19,8 +22,6 @@ NOTES = {
     "¶": "numerics: what the graph answers on a CPU, not what the device does; never timed",
     "§": "gate failed: not timed; its reason stands with the cells without a time",
 }
-
-
 UNTIMED = ("‡", "¶")
 
 
@@ -36,8 +37,21 @@ def model(row: Row) -> str:
 
 
 def precision(row: Row) -> str:
-    """The precision, with the variant where there is one."""
-    return " ".join(filter(None, (row["precision"], row["variant"])))
+    """The precision, with what else the variant changes than the call."""
+    return " ".join(filter(None, (row["precision"], row["bare"])))
+
+
+def cell(row: Row) -> str:
+    """A cell among others of its tower and its call: 'vit_b_32_openai, openvino-cpu, int8_nncf'."""
+    return ", ".join((row["model"], row["target"], precision(row)))
+
+
+def proven(row: Row, percentile: int) -> str:
+    """The time that a percentile is proven to stay under, or how many calls would prove one."""
+    if pd.isna(row["rounds"]):
+        return ABSENT
+    value = row[f"p{percentile}_proven_ms"]
+    return unproven(row["rounds"], needed(percentile)) if pd.isna(value) else f"≤ {millis(value)}"
 
 
 def marks(row: Row) -> str:
@@ -47,6 +61,7 @@ def marks(row: Row) -> str:
         "‡": row["device"] == platforms.EMULATED,
         "¶": row["device"] == platforms.NUMERICS,
         "§": row["outcome"] == Outcome.GATE_FAILED,
+        "≈": bool(row["unstable"]),
     }
     return " ".join(mark for mark, holds in told.items() if holds)
 
@@ -58,12 +73,15 @@ def outcome(row: Row) -> str:
     return word if row["outcome"] == Outcome.OK or not why else clean(f"{word}: {shorten(why)}")
 
 
+# What stands over a column on a page, and in a terminal: nothing where it is left out there.
 HARDWARE: dict[str, tuple[str, Cell]] = {
     "Accuracy (%)": ("Acc %", lambda row: fixed(row["top1_percent"], 1)),
     "Degrad (%)": ("Degrad %", lambda row: fixed(row["degrad_percent"])),
     "Mean Similarity": ("Similarity", lambda row: fixed(row["similarity_mean"], 4)),
     "Latency Avg (ms)": ("Avg ms", lambda row: millis(row["mean_ms"])),
-    "Latency P90 (ms)": ("P90 ms", lambda row: millis(row["p90_ms"])),
+    "Latency P90, linear (ms)": ("P90 linear ms", lambda row: millis(row["p90_ms"])),
+    "Latency P90, proven (ms)": ("", lambda row: proven(row, 90)),
+    "Latency P99, proven (ms)": ("", lambda row: proven(row, 99)),
     "Latency Max (ms)": ("Max ms", lambda row: millis(row["max_ms"])),
     "Latency Min (ms)": ("Min ms", lambda row: millis(row["min_ms"])),
     "Throughput Avg (samples/sec)": ("Avg /s", lambda row: fixed(row["throughput_avg"])),
@@ -72,7 +90,7 @@ HARDWARE: dict[str, tuple[str, Cell]] = {
 }
 FULL: dict[str, Cell] = {
     "Target": lambda row: row["target"],
-    "Precision": lambda row: " ".join(filter(None, (precision(row), *(m for m in UNTIMED if m in marks(row))))),
+    "Precision": lambda row: " ".join(filter(None, (precision(row), *(m for m in (*UNTIMED, "≈") if m in marks(row))))),
     "Placed": lambda row: clean(row["executed_nodes"]),
     "Executed": lambda row: clean(row["executed_dtypes"]),
     "Outcome": outcome,
@@ -81,11 +99,12 @@ FULL: dict[str, Cell] = {
     "First (ms)": lambda row: millis(1e3 * row["first_s"]),
     "Peak (MB)": lambda row: fixed(row["peak_mb"], 0),
     "P50 (ms)": lambda row: millis(row["p50_ms"]),
-    "P90 (ms)": lambda row: millis(row["p90_ms"]),
+    "P90, linear (ms)": lambda row: millis(row["p90_ms"]),
+    "P90, proven (ms)": lambda row: proven(row, 90),
     "Min (ms)": lambda row: millis(row["min_ms"]),
     "Max (ms)": lambda row: millis(row["max_ms"]),
     "Throughput (samples/sec)": lambda row: fixed(row["throughput_avg"]),
-    "Speed-up": lambda row: times(row["speedup"]),
+    "Speed-up": speedups.told,
     "Mean similarity": lambda row: fixed(row["similarity_mean"], 4),
     "Worst sample": lambda row: fixed(row["similarity_min"], 4),
     "Other inputs": lambda row: fixed(row["similarity_between"], 4),

@@ -24,6 +24,16 @@ def millis(value: object) -> str:
     return fixed(value, 2 + len(small))
 
 
+def micros(value: object) -> str:
+    """Milliseconds as whole microseconds."""
+    return fixed(1e3 * value if isinstance(value, int | float) else value, 0)
+
+
+def unproven(samples: int, needed: int) -> str:
+    """Why a percentile is not there: more calls than these would have to be made."""
+    return f"n/a (n={samples}, needs {needed})"
+
+
 def factor(value: object) -> str:
     """A bare factor: one decimal, none from 100 on."""
     return fixed(value, 1 if isinstance(value, int | float) and abs(value) < 100 else 0)  # noqa: PLR2004  three digits

@@ -10,21 +10,33 @@ import pandas as pd
 
 from clip_bench.errors import UsageError
 from clip_bench.record import Outcome, Run
-from clip_bench.report import calibration, platforms
+from clip_bench.report import (
+    batches,
+    calibration,
+    cold,
+    drawings,
+    platforms,
+    ratios,
+    rooflines,
+    surroundings,
+)
 from clip_bench.report.figures import clean, markdown
+from clip_bench.report.profiles import profiles
 from clip_bench.report.rows import collect, frame
 from clip_bench.report.tables import full, hardware, holes
 
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+DISTRIBUTED = "### How the latencies are distributed"
 NOTE = "<!-- Made from the run files by clip_bench.report; edits are lost. -->\n"
 
 
 def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     """Write ``<out_dir>/<machine>/README.md`` for each machine in the runs, and ``<out_dir>/README.md`` over them.
 
-    A page shows its machine's newest measurement of each cell: every runtime has an environment, and runs, of its own.
-    Runs with calibrated cells make ``<out_dir>/calibration.md``, too; one of these alone is a study, which is on no
-    other page. The same runs always make the same bytes. Returns the pages.
+    A page shows its machine's newest measurement of each cell: every runtime has an environment, and runs, of its own;
+    its plots lie beside it, and such as it no longer has are removed. Runs with calibrated cells make
+    ``<out_dir>/calibration.md``, too; one of these alone is a study, which is on no other page. The same runs always
+    make the same bytes. Returns the pages, and then the plots.
 
     Raises:
         UsageError: a path is no run, there is none, or a machine's name cannot name a folder.
@@ -37,37 +49,41 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
         raise UsageError(msg)
     whole = {name: [run for run in machines[name] if not calibration.study(run)] for name in sorted(machines)}
     whole = {name: runs for name, runs in whole.items() if runs}
-    pages = {out_dir / name / "README.md": machine_page(runs) for name, runs in whole.items()}
+    tables = {name: current(runs) for name, runs in whole.items()}
+    drawn = {name: drawings.draw(table) for name, table in tables.items()}
+    pages = {out_dir / name / "README.md": machine_page(whole[name], tables[name], drawn[name]) for name in whole}
     studied = calibration_page({name: machines[name] for name in sorted(machines)})
     pages[out_dir / "README.md"] = overview(list(whole.values()), studied=bool(studied))
     if studied:
         pages[out_dir / "calibration.md"] = studied
-    for path, text in pages.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
-    return list(pages)
+    plots = {
+        out_dir / name / file: svg for name in whole for kind in drawn[name].values() for file, svg in kind.items()
+    }
+    _put(pages | plots, [out_dir / name for name in whole])
+    return [*pages, *plots]
 
 
-def machine_page(runs: Sequence[Run]) -> str:
-    """The page of one machine, its *runs* newest first."""
-    newest, table = runs[0], current(runs)
+def machine_page(runs: Sequence[Run], table: pd.DataFrame, drawn: Mapping[str, Mapping[str, str]]) -> str:
+    """The page of one machine, its *runs* newest first: *table* is what is shown of them, *drawn* its plots by kind."""
+    newest = runs[0]
     shown = [run for run in runs if run.name in set(table["run"])]
     older = [run for run in runs if run not in shown]
     facts = [[label, clean(text)] for label, text in platforms.facts(newest.machine).items()]
-    parts = [
-        f"# {platforms.machine_name(newest.machine)}",
-        markdown(("Machine", ""), facts, left=2),
-        _sources(shown),
-        f"Older runs: {', '.join(f'[{run.name}.json]({run.name}.json) ({_day(run)})' for run in older)}."
-        if older
-        else "",
-        "## Hardware Test Results",
-        hardware(table),
-        "## In full",
-        full(table),
-        "## Cells without a time",
-        holes(table),
-    ]
+    sections = {
+        "Hardware Test Results": [hardware(table), DISTRIBUTED if drawn["latency"] else "", _linked(drawn["latency"])],
+        "Profiles": [profiles(table)],
+        "Paired speed-ups": [ratios.table(table)],
+        "Batches": [batches.table(table), _linked(drawn["batches"])],
+        "Roofline": [rooflines.table(table), _linked(drawn["roofline"])],
+        "Cold path": [cold.table(table)],
+        "Conditions and energy": [surroundings.table(table)],
+        "In full": [full(table)],
+        "Cells without a time": [holes(table)],
+        "Provenance": [_sources(shown), _others(older)],
+    }
+    parts = [f"# {platforms.machine_name(newest.machine)}", markdown(("Machine", ""), facts, left=2)]
+    for heading, texts in sections.items():
+        parts += [f"## {heading}", *texts] if any(texts) else []
     return _page(parts)
 
 
@@ -94,6 +110,28 @@ def current(runs: Sequence[Run]) -> pd.DataFrame:
     skipped = (table["outcome"] == Outcome.SKIPPED).astype(int)
     order = table.assign(skipped=skipped).sort_values("skipped", kind="stable")
     return table.loc[sorted(order.drop_duplicates("case").index)]
+
+
+def _put(files: Mapping[Path, str], folders: Sequence[Path]) -> None:
+    """Write *files*, and remove the plots in *folders* that are not among them."""
+    for folder in folders:
+        for path in folder.glob("*.svg"):
+            if drawings.NAMED.fullmatch(path.name) and path not in files:
+                path.unlink()
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _linked(files: Iterable[str]) -> str:
+    """The plots, each below the other."""
+    return "\n\n".join(f"![{name.removesuffix('.svg')}]({name})" for name in files)
+
+
+def _others(runs: Sequence[Run]) -> str:
+    """The runs of which nothing is shown."""
+    told = ", ".join(f"[{run.name}.json]({run.name}.json) ({_day(run)})" for run in runs)
+    return f"Older runs: {told}." if told else ""
 
 
 def _sources(runs: Sequence[Run]) -> str:

@@ -13,31 +13,44 @@ import pandas as pd
 from clip_bench import specs
 from clip_bench.errors import UsageError
 from clip_bench.record import Boundary, Cold, Entry, Outcome, Quality, Record, Run, read
-from clip_bench.report import platforms
+from clip_bench.report import platforms, roofs, speedups, timed, variants
+from clip_bench.report.roofs import Ceilings
 from clip_bench.specs import Precision
-from clip_bench.timing.statistics import summary
 
 Row = dict[str, object]
 
 SCORES = ("top1", "top5", "agreement", "t2i_r1", "t2i_r5", "t2i_r10", "i2t_r1", "i2t_r5", "i2t_r10")
 BASELINE = (str(specs.BASELINE), Precision.FP32, "")
-CALL = ("batch", "texts", "sequence", "image_size", "inside_clock", "threads")
-MS, MB, PERCENT = 1e3, 1e-6, 100
+CALL = (
+    *("batch", "texts", "sequence", "image_size", "inside_clock", "threads"),
+    *("load", "instances", "device_ids", "queue", "inputs"),
+)
+MB, PERCENT = 1e-6, 100
 
 _WORDS = (
     *("machine", "run", "datetime", "chip", "ram", "case", "tower", "model", "weights", "target", "backend", "device"),
     *("precision", "variant", "outcome", "reason", "failures", "boundary", "data", "inside_clock"),
     *("executed_dtypes", "executed_nodes", "executed_note"),
+    *("bare", "load", "device_ids", "inputs", "unstable", "energy_source", "bound", "verdict"),
 )
-_COUNTS = ("batch", "texts", "sequence", "image_size", "threads", "rounds", "warmups", "samples")
+_PARTS = ("rounds_s", "conditions", "steps", "ratio", "ceilings")  # what a table of its own takes apart, or None
+_COUNTS = (
+    *("batch", "texts", "sequence", "image_size", "threads", "instances", "queue", "rounds", "warmups", "samples"),
+    *("calls", "steady"),
+)
 _FIGURES = (
     *("similarity_mean", "similarity_min", "similarity_p1", "degrad_percent", "similarity_between"),
     *("identified_percent", "drift_floor", "drift_ratio"),
     *(f"{score}{part}_percent" for score in SCORES for part in ("", "_reference")),
     *("mean_ms", "p50_ms", "p90_ms", "min_ms", "max_ms", "throughput_avg", "throughput_max", "throughput_min"),
+    *("p90_proven_ms", "p99_proven_ms", "call_s", "energy_j", "flops", "bytes", "reached_flops_s", "bound_percent"),
     *("speedup", "size_mb", "load_s", "first_s", "build_s", "peak_mb"),
 )
-COLUMNS = {**dict.fromkeys(_WORDS, "object"), **dict.fromkeys(_COUNTS, "Int64"), **dict.fromkeys(_FIGURES, "float64")}
+COLUMNS = {
+    **dict.fromkeys((*_WORDS, *_PARTS), "object"),
+    **dict.fromkeys(_COUNTS, "Int64"),
+    **dict.fromkeys(_FIGURES, "float64"),
+}
 
 
 def collect(paths: Iterable[Path]) -> list[Run]:
@@ -64,14 +77,15 @@ def frame(runs: Sequence[Run]) -> pd.DataFrame:
     """One row per entry of every run, in their order; the columns and their types are always :data:`COLUMNS`.
 
     Latencies are in ms, sizes in MB (10^6 bytes), load, first call and build in s, accuracies in percent,
-    throughput in samples/s. Where a cell has several outputs, its worst counts. Times of calls are given only for
-    a cell that ended ok on hardware, accuracies only for trained weights. ``speedup`` is the median latency of FP32 on
-    ``torch-cpu`` over the cell's own: same run, model, tower and call.
+    throughput in samples/s, energy in J for 1000 embeddings. Where a cell has several outputs, its worst counts. Times
+    of calls are given only for a cell that ended ok on hardware, accuracies only for trained weights. ``bare`` is the
+    variant without what the call tells. ``speedup`` is what a call of FP32 on ``torch-cpu`` costs (``call_s``) over the
+    cell's own: same run, model, tower and call. ``ratio`` is that of the two in interleaved blocks.
 
     Raises:
         UsageError: a record's timing cannot be true (no rounds, a time of zero).
     """
-    rows = [row for run in runs for row in _with_speedup([_row(run, entry) for entry in run.entries])]
+    rows = [row for run in runs for row in _of_run(run)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
@@ -87,10 +101,37 @@ def _is_run(path: Path) -> bool:
     return isinstance(data, dict) and "outcomes" in data
 
 
-def _row(run: Run, entry: Entry) -> Row:
+def _of_run(run: Run) -> list[Row]:
+    try:
+        ceilings = roofs.read(run.machine)
+    except UsageError as exc:
+        msg = f"{run.name}: {exc}"
+        raise UsageError(msg) from exc
+    return _with_speedup([_row(run, entry, ceilings) for entry in run.entries])
+
+
+def _row(run: Run, entry: Entry, ceilings: Ceilings | None) -> Row:
+    record, place = entry.record, platforms.device(entry.record.target)
+    try:
+        timing = _timing(entry, place, ceilings)
+    except UsageError as exc:
+        msg = f"{run.name}: {entry.case}: {exc}"
+        raise UsageError(msg) from exc
+    return (
+        dict.fromkeys(_WORDS, "")
+        | dict.fromkeys(_PARTS)
+        | _identity(run, entry, place)
+        | _call(record.boundary)
+        | _quality(record)
+        | _cold(record.cold, place, timed="rounds" in timing)
+        | timing
+        | _artifact(record)
+    )
+
+
+def _identity(run: Run, entry: Entry, place: str) -> Row:
     record = entry.record
-    place = platforms.device(record.target)
-    row = dict.fromkeys(_WORDS, "") | {
+    return {
         "machine": platforms.machine_name(run.machine),
         "run": run.name,
         "datetime": run.datetime,
@@ -102,28 +143,18 @@ def _row(run: Run, entry: Entry) -> Row:
         "outcome": str(entry.outcome),
         "reason": entry.reason,
         "boundary": entry.boundary,
+        "bare": variants.bare(record.variant),
         **{word: getattr(record, word) for word in ("tower", "model", "weights", "target", "precision", "variant")},
     }
-    try:
-        timing = _timing(entry, place)
-    except UsageError as exc:
-        msg = f"{run.name}: {entry.case}: {exc}"
-        raise UsageError(msg) from exc
-    return (
-        row
-        | _call(record.boundary)
-        | _quality(record)
-        | _cold(record.cold, place, timed=bool(timing))
-        | timing
-        | _artifact(record)
-    )
 
 
 def _call(boundary: Boundary | None) -> Row:
     if boundary is None:
         return {}
     told = {name: getattr(boundary, name) for name in CALL}
-    return told | {"inside_clock": ", ".join(boundary.inside_clock), "data": boundary.data_sha256[:16]}
+    words = {"inside_clock": boundary.inside_clock, "device_ids": boundary.device_ids}
+    joined = {name: ", ".join(map(str, several)) for name, several in words.items()}
+    return told | joined | {"data": boundary.data_sha256[:16]}
 
 
 def _quality(record: Record) -> Row:
@@ -161,31 +192,27 @@ def _scores(quality: Quality) -> Row:
     return row
 
 
-def _timing(entry: Entry, place: str) -> Row:
-    timing = entry.record.timing
-    if timing is None or entry.outcome is not Outcome.OK or place in platforms.NOT_HARDWARE:
-        return {}
-    told = summary(timing.rounds_s, timing.batch)
-    return {
-        "rounds": told.rounds,
-        "warmups": timing.warmups,
-        "mean_ms": MS * told.mean_s,
-        "p50_ms": MS * told.p50_s,
-        "p90_ms": MS * told.p90_s,
-        "min_ms": MS * told.min_s,
-        "max_ms": MS * told.max_s,
-        "throughput_avg": told.throughput_avg,
-        "throughput_max": told.throughput_max,
-        "throughput_min": told.throughput_min,
-    }
+def _timing(entry: Entry, place: str, ceilings: Ceilings | None) -> Row:
+    """What the time says, and what it says of the work; only the work where there is none."""
+    record, at = entry.record, (place, entry.record.precision)
+    if record.timing is None or entry.outcome is not Outcome.OK or place in platforms.NOT_HARDWARE:
+        return roofs.columns(record.work, None, ceilings, at)
+    told = timed.columns(record, record.timing)
+    ratio = speedups.of(record.paired) if record.paired else None
+    return told | {"ratio": ratio} | roofs.columns(record.work, timed.call_s(record, record.timing), ceilings, at)
 
 
 def _cold(cold: Cold | None, place: str, *, timed: bool) -> Row:
     if cold is None:
         return {}
-    row: Row = {"build_s": cold.build_s}
+    row: Row = {"build_s": cold.build_s, "steps": cold.steps}
     if place not in platforms.NOT_HARDWARE:
-        row |= {"load_s": cold.load_s, "peak_mb": math.nan if cold.peak_bytes is None else MB * cold.peak_bytes}
+        row |= {
+            "calls": len(cold.calls_s),
+            "steady": cold.steady,
+            "load_s": cold.load_s,
+            "peak_mb": math.nan if cold.peak_bytes is None else MB * cold.peak_bytes,
+        }
     return row | ({"first_s": cold.first_s} if timed else {})
 
 
@@ -207,15 +234,15 @@ def _with_speedup(rows: list[Row]) -> list[Row]:
     def call(row: Row) -> tuple[object, ...]:
         return tuple(row.get(name) for name in ("model", "tower", *CALL))
 
-    def median(row: Row) -> float | None:
-        value = row.get("p50_ms")
+    def cost(row: Row) -> float | None:
+        value = row.get("call_s")
         return value if isinstance(value, float) else None
 
     baselines = {
-        call(row): median(row) for row in rows if tuple(row[k] for k in ("target", "precision", "variant")) == BASELINE
+        call(row): cost(row) for row in rows if tuple(row[k] for k in ("target", "precision", "bare")) == BASELINE
     }
     for row in rows:
-        base, own = baselines.get(call(row)), median(row)
+        base, own = baselines.get(call(row)), cost(row)
         if base is not None and own is not None and row["backend"] != platforms.NULL:
             row["speedup"] = base / own
     return rows

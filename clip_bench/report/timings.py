@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from clip_bench.errors import UsageError
-from clip_bench.report.figures import clean, fixed, markdown, millis
+from clip_bench.report.figures import clean, fixed, markdown, millis, unproven
 from clip_bench.timing.percentiles import CONFIDENCE, Bound, bound, needed
 from clip_bench.timing.rounds import checked
 from clip_bench.timing.stability import verdict
@@ -133,4 +133,4 @@ def _row(name: str, times_s: Sequence[float], percentiles: Sequence[float], batc
 
 
 def _proven(told: Bound) -> str:
-    return f"n/a (n={told.samples}, needs {told.needed})" if told.value_s is None else millis(1e3 * told.value_s)
+    return unproven(told.samples, told.needed) if told.value_s is None else millis(1e3 * told.value_s)

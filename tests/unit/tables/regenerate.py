@@ -17,18 +17,24 @@ from clip_bench.record import (
     ArtifactFacts,
     Boundary,
     Cold,
+    Conditions,
+    Energy,
     Entry,
     Executed,
     Outcome,
+    Paired,
     Quality,
     Record,
     Score,
     Similarity,
+    Step,
     Timing,
+    Work,
     read,
     to_json,
 )
 from clip_bench.report import frame, full, hardware, holes, terminal, write
+from clip_bench.specs import Precision
 
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[3]
@@ -49,7 +55,34 @@ MACHINE = {
     "runtimes": RUNTIMES,
     "threads": 4,
     "accelerators": [],
+    "ceilings": {
+        "arithmetic": [
+            {
+                "device": "cpu",
+                "precision": "fp32",
+                "flops_s": 250e9,
+                "by": "openvino-cpu",
+                "shape": "50x768x3072, 2 times",
+            },
+            {
+                "device": "cpu",
+                "precision": "int8_dynamic",
+                "flops_s": 7e11,
+                "by": "onnxruntime-cpu",
+                "shape": "1728 cubed",
+            },
+        ],
+        "absent": [{"device": "cpu", "precision": "bf16", "reason": "no runtime has it"}],
+        "memory": {"read_bytes_s": 20e9, "buffer_bytes": 2**28, "cache_bytes": 2**26, "threads": 4, "note": ""},
+        "conditions": {"window_s": 9.5, "others": 0.4},
+    },
 }
+PRECISIONS = {str(precision) for precision in Precision}
+NOISY = "image-vit_b_32_random-onnxruntime-cpu-fp32"
+PAIRED = "image-shapes_tiny-onnxruntime-cpu-fp32"
+REFERENCE = "image-shapes_tiny-torch-cpu-fp32"
+LOAD = {"load": "throughput", "instances": 2, "queue": 1}
+GROUPS = 6
 NO_QNN = "this onnxruntime has no QNNExecutionProvider: pip install onnxruntime-qnn (Windows on Snapdragon)"
 NO_CUDA = "torch sees no CUDA device: install a CUDA build of torch on a machine with an NVIDIA GPU"
 NO_NPU = "OpenVINO sees no NPU here: it needs a Core Ultra processor and its NPU driver"
@@ -60,21 +93,37 @@ def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def boundary(tower: str, model: str, precision: str) -> Boundary:
+def words_of(case: str) -> dict[str, str]:
+    """The parts of an id, by the names that a record gives to them."""
+    tower, model, *rest = case.split("-")
+    place = next(index for index, word in enumerate(rest) if word in PRECISIONS)
+    target, variant = "-".join(rest[:place]), "-".join(rest[place + 1 :])
+    return {"tower": tower, "model": model, "target": target, "precision": rest[place], "variant": variant}
+
+
+def size_of(variant: str) -> int:
+    """Samples per call."""
+    return int(variant.removeprefix("batch")) if variant.startswith("batch") else 1
+
+
+def boundary(case: str) -> Boundary:
+    told = words_of(case)
+    tower, model = told["tower"], told["model"]
     pixels, tokens = SIZES[model]
     return Boundary(
         tower=tower,
-        batch=1,
+        batch=size_of(told["variant"]),
         texts=10 if tower == "pair" else 0,
         sequence=0 if tower == "image" else tokens,
         image_size=0 if tower == "text" else pixels,
         inside_clock=("inference", "copies to and from the device"),
         threads=4,
         weights_sha256=sha(model),
-        recipe=precision,
+        recipe=told["precision"],
         data_sha256=sha("data"),
         reference_sha256=sha(f"{model} {tower}"),
         runtimes=RUNTIMES,
+        **(LOAD if told["variant"].startswith("throughput") else {}),
     )
 
 
@@ -99,42 +148,79 @@ def quality(model: str, mean: float, failures: tuple[str, ...]) -> Quality:
     return Quality(similarity=(similarity,), scores=scores if WEIGHTS[model] != "random" else (), failures=failures)
 
 
-def timing(base_s: float) -> Timing:
-    return Timing(rounds_s=tuple(base_s * (1 + 0.01 * (7 * k % 20)) for k in range(20)), warmups=10, batch=1)
+def timing(case: str, base_s: float) -> Timing:
+    """Rounds around *base_s*; those of one cell are too few and too far apart, and others were at work meanwhile."""
+    loaded, noisy = "throughput" in case, case == NOISY
+    count, step = (20, 0.05) if noisy else (64, 0.01)
+    rounds = tuple(round(base_s * (1 + step * (7 * k % 20)), 9) for k in range(count))
+    return Timing(
+        rounds_s=rounds,
+        warmups=10,
+        batch=size_of(words_of(case)["variant"]),
+        window_s=round(sum(rounds) / 4, 9) if loaded else None,
+        conditions=Conditions(window_s=1.5, load_1m=0.8, steal=0.0, others=1.6 if noisy else 0.0, mhz=(2400.0, 3100.0)),
+        energy=Energy(joules=12.5, source="RAPL: package-0"),
+    )
+
+
+def paired() -> Paired:
+    """Blocks in which the cell is about 1.5 times as fast, with a null arm that strays by a percent or so."""
+    blocks = range(2 * GROUPS)
+    return Paired(
+        reference=REFERENCE,
+        reference_s=tuple(round(4.2e-3 * (1 + 0.004 * (5 * k % 7)), 9) for k in blocks),
+        own_s=tuple(round(2.8e-3 * (1 + 0.004 * (3 * k % 5)), 9) for k in blocks),
+        again_s=tuple(round(4.2e-3 * (1 + 0.004 * (4 * k % 7)), 9) for k in blocks),
+        repeated_s=tuple(round(2.7e-3 * (1 + 0.004 * (2 * k % 5)), 9) for k in blocks),
+        counted=10,
+        uncounted=2,
+    )
+
+
+def cold(case: str, precision: str, base_s: float | None) -> Cold:
+    first_s = 3 * (base_s or 0.02)
+    names = ["import", "program", "onnx", *([precision] if "8" in precision else []), "load"]
+    seconds = {"import": 0.2, "program": 1.1, "onnx": 1.4, "load": 0.21}
+    peaks = {"import": 34_000_000, "load": 18_000_000}
+    steps = [Step(name=name, seconds=seconds.get(name, 1.0), peak_bytes=peaks.get(name, 52_000_000)) for name in names]
+    first = Step(name="first", seconds=first_s, peak_bytes=None)
+    return Cold(
+        build_s=3.5,
+        load_s=0.21,
+        first_s=first_s,
+        peak_bytes=250_000_000,
+        steps=(*steps, first),
+        calls_s=(first_s, *(base_s or 0.02 for _ in range(11))),
+        steady=None if case == NOISY else 1,
+    )
 
 
 def measured(case: str, mean: float, base_s: float | None, dtypes: dict[str, int], failures=()) -> dict:
-    tower, model, *_, precision = case.removesuffix("-compiled").split("-")
+    told = words_of(case)
+    model, precision = told["model"], told["precision"]
     size = int((0.5 if "8" in precision else 2) * (1e6 if model == "shapes_tiny" else 176e6))
+    flops = (114e6 if model == "shapes_tiny" else 8.8e9) * size_of(told["variant"])
     return {
-        "boundary": boundary(tower, model, precision),
+        "boundary": boundary(case),
         "artifact": ArtifactFacts(size_bytes=size, sha256=sha(case), key=sha(precision)[:16]),
         "executed": Executed(
             nodes={"CPU": sum(dtypes.values())},
             dtypes=dtypes,
             note="the projection stays float" if "i8" in dtypes else "",
         ),
-        "cold": Cold(build_s=3.5, load_s=0.21, first_s=3 * (base_s or 0.02), peak_bytes=250_000_000),
+        "cold": cold(case, precision, base_s),
         "quality": quality(model, mean, failures),
-        "timing": None if base_s is None else timing(base_s),
+        "timing": None if base_s is None else timing(case, base_s),
+        "paired": paired() if case == PAIRED else None,
+        "work": Work(flops=flops, bytes=float(size)),
     }
 
 
 def entry(case: str, outcome: str = "ok", reason: str = "", *figures: object) -> Entry:
-    words = case.removesuffix("-compiled").split("-")
+    words = words_of(case)
     told = measured(case, *figures) if figures else {}
-    record = Record(
-        case=case,
-        tower=words[0],
-        model=words[1],
-        target="-".join(words[2:-1]),
-        precision=words[-1],
-        variant="compiled" if case.endswith("-compiled") else "",
-        weights=WEIGHTS[words[1]],
-        **told,
-    )
-    known = record.boundary or boundary(words[0], words[1], words[-1])
-    return Entry(case=case, boundary=known.digest, outcome=Outcome(outcome), reason=reason, record=record)
+    record = Record(case=case, weights=WEIGHTS[words["model"]], **words, **told)
+    return Entry(case=case, boundary=boundary(case).digest, outcome=Outcome(outcome), reason=reason, record=record)
 
 
 def entries() -> list[Entry]:
@@ -163,6 +249,10 @@ def entries() -> list[Entry]:
         entry("text-shapes_tiny-onnxruntime-cpu-int8_dynamic", "ok", "", 0.9992, 0.83e-3, {"u8": 33, "f32": 150}),
         entry("pair-shapes_tiny-torch-cpu-fp32", "ok", "", 1.0, 21.4e-3, f32),
         entry("pair-shapes_tiny-openvino-cpu-fp32", "lost", ""),
+        entry(f"{tiny}-torch-cpu-fp32-batch8", "ok", "", 1.0, 20.1e-3, f32),
+        entry(f"{tiny}-onnxruntime-cpu-fp32-batch8", "ok", "", exact, 12.4e-3, f32),
+        entry(f"{tiny}-torch-cpu-fp32-throughput-instances2-queue1", "ok", "", 1.0, 9.8e-3, f32),
+        entry(f"{tiny}-onnxruntime-cpu-fp32-throughput-instances2-queue1", "ok", "", exact, 6.2e-3, f32),
     ]
 
 

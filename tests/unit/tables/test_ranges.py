@@ -42,7 +42,11 @@ def place(tmp_path):
 
 
 def pages(folder):
-    return {page.relative_to(folder).as_posix(): page.read_text(encoding="utf-8") for page in write([folder], folder)}
+    return {
+        page.relative_to(folder).as_posix(): page.read_text(encoding="utf-8")
+        for page in write([folder], folder)
+        if page.suffix == ".md"
+    }
 
 
 def test_methods_stand_in_order_and_rows_by_number(place, tmp_path):

@@ -1,0 +1,119 @@
+"""Which plots a machine's page has, of which cells: their file names and SVG texts."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import pandas as pd
+
+from clip_bench.record import Work
+from clip_bench.report import batches, plots
+from clip_bench.report.blocks import alike, has, models
+from clip_bench.report.calls import brief
+from clip_bench.report.columns import TOWERS, Row, precision
+from clip_bench.report.plots import Curve, Mark, Point, Roof, Series
+from clip_bench.report.roofs import Ceilings
+from clip_bench.report.rows import CALL
+
+NAMED = re.compile(r"(?:latency|batches|roofline)[A-Za-z0-9._-]*\.svg")
+MOST_ROOFS = len(plots.DASHES)
+SECONDS = 1e-3
+T = TypeVar("T")
+
+
+def draw(frame: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """The plots of *frame*, by kind and file name: ``latency``, ``batches``, ``roofline``; only of measured cells."""
+    rows = [row for row in models(frame) if has(row, "rounds")]
+    return {
+        "latency": _unique(_latencies(rows)),
+        "batches": _unique(_batches(frame)),
+        "roofline": _unique(_rooflines(rows)),
+    }
+
+
+def _latencies(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """How the times of one request are distributed, for each model, tower and call."""
+    alone = [row for row in rows if row["load"] in {"latency", ""}]
+    for group in alike(alone, ("model", "tower", *CALL)):
+        for part in _parts(group, plots.MOST_CURVES):
+            curves = [Curve(label=_label(row), seconds=row["rounds_s"], marks=_marks(row)) for row in part]
+            yield _name("latency", group[0]), plots.latencies(_subject(group[0]), curves)
+
+
+def _batches(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """What a larger batch costs and brings, for each model and tower."""
+    for several in batches.growths(frame):
+        for group in alike([growth.first for growth in several], ("model",)):
+            chosen = [growth for growth in several if any(growth.first is row for row in group)]
+            for part in _parts(chosen, plots.MOST_CURVES):
+                series = [
+                    Series(
+                        label=_label(growth.first),
+                        points=tuple((size, SECONDS * row["p50_ms"]) for size, row in growth.by_batch.items()),
+                    )
+                    for growth in part
+                ]
+                yield _name("batches", {**group[0], "batch": 1}), plots.batches(_subject(group[0]), series)
+
+
+def _rooflines(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """What is reached below the ceilings of each kind of device, by the run that measured them."""
+    held = [row for row in rows if row["verdict"] and row["bytes"] > 0]
+    for group in alike(held, ("run", "device")):
+        labels = list(dict.fromkeys(_label(row) for row in group))
+        ceilings: Ceilings = group[0]["ceilings"]
+        for part in _parts(labels, plots.MOST_LABELS):
+            shown = [row for row in group if _label(row) in part]
+            points = [
+                Point(label=_label(row), work=Work(flops=row["flops"], bytes=row["bytes"]), seconds=row["call_s"])
+                for row in shown
+            ]
+            subject = f"{group[0]['machine']}, {group[0]['device'].upper()}"
+            yield f"roofline-{group[0]['device']}", plots.roofline(subject, _roofs(shown, ceilings), points)
+
+
+def _roofs(rows: Sequence[Row], ceilings: Ceilings) -> list[Roof]:
+    """The roofs of the precisions of *rows*, the highest where there are more than are told apart."""
+    found = {row["precision"]: ceilings.of(row["device"], row["precision"]) for row in rows}
+    told = [Roof(label=f"{name}, by {each.source}", ceiling=each) for name, each in found.items() if each]
+    return sorted(told, key=lambda roof: -roof.ceiling.flops_s)[:MOST_ROOFS]
+
+
+def _marks(row: Row) -> tuple[Mark, ...]:
+    """The percentiles that are proven."""
+    told = {0.90: row["p90_proven_ms"], 0.99: row["p99_proven_ms"]}
+    return tuple(Mark(share=share, seconds=SECONDS * ms) for share, ms in told.items() if not math.isnan(ms))
+
+
+def _label(row: Row) -> str:
+    return f"{row['target']} {precision(row)}"
+
+
+def _subject(row: Row) -> str:
+    return ", ".join(filter(None, (row["model"], f"{TOWERS.get(row['tower'], row['tower'])} Model", brief(row))))
+
+
+def _name(kind: str, row: Row) -> str:
+    """A file's name for the cells like *row*, without its ending."""
+    words = re.sub(r"[^A-Za-z0-9_]+", "_", brief(row)).strip("_")
+    return "-".join(filter(None, (kind, re.sub(r"[^A-Za-z0-9_.]+", "_", row["model"]), row["tower"], words)))
+
+
+def _parts(items: Sequence[T], most: int) -> list[Sequence[T]]:
+    """*items* in as few, and as equal, parts of at most *most* as there can be."""
+    count = max(1, math.ceil(len(items) / most))
+    size = math.ceil(len(items) / count) if items else 1
+    return [items[first : first + size] for first in range(0, len(items), size)]
+
+
+def _unique(drawn: Iterator[tuple[str, str]]) -> dict[str, str]:
+    """File names that differ: the second of one name ends in ``-2``."""
+    files: dict[str, str] = {}
+    seen: dict[str, int] = {}
+    for name, svg in drawn:
+        seen[name] = seen.get(name, 0) + 1
+        files[f"{name}-{seen[name]}.svg" if seen[name] > 1 else f"{name}.svg"] = svg
+    return files

@@ -1,0 +1,121 @@
+"""A machine's page: its sections in order, its plots beside it, and older runs that tell less."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from clip_bench.report import write
+
+GOLDEN = Path(__file__).parent / "golden" / "run.json"
+SECTIONS = [
+    *("Hardware Test Results", "Profiles", "Paired speed-ups", "Batches", "Roofline", "Cold path"),
+    *("Conditions and energy", "In full", "Cells without a time", "Provenance"),
+]
+NEW = {
+    "boundary": {"load", "instances", "device_ids", "queue", "inputs"},
+    "cold": {"steps", "calls_s", "steady"},
+    "timing": {"window_s", "conditions", "energy"},
+    "executed": {"asked", "device", "first_output", "last_output"},
+}
+
+
+@pytest.fixture
+def pages(tmp_path):
+    """Write the page of a run, and of no other: its text and the names of the plots beside it."""
+
+    def made(data):
+        path = tmp_path / "run.json"
+        path.write_text(json.dumps(data), encoding="utf-8")
+        written = write([path], tmp_path / "out")
+        plots = [each.name for each in written if each.suffix == ".svg"]
+        here = sorted(each.name for each in (tmp_path / "out" / "example").glob("*.svg"))
+        assert sorted(plots) == here
+        return written[0].read_text(encoding="utf-8"), plots
+
+    return made
+
+
+@pytest.fixture
+def run():
+    return json.loads(GOLDEN.read_text(encoding="utf-8"))
+
+
+def keep(run, *words):
+    """*run* with the cells alone that have one of *words*."""
+    return run | {"outcomes": [each for each in run["outcomes"] if any(word in each["case"] for word in words)]}
+
+
+def aged(run, schema):
+    """*run* as an older version wrote it: without what came later, and without cells that it did not have."""
+    outcomes = [each for each in run["outcomes"] if not re.search("batch|throughput", each["case"])]
+    for each in outcomes:
+        record = each["record"]
+        for part, names in NEW.items():
+            if record[part]:
+                record[part] = {name: told for name, told in record[part].items() if name not in names}
+        each["record"] = {name: told for name, told in record.items() if name not in {"paired", "work"}} | {
+            "schema": schema
+        }
+    del run["machine_info"]["clip_bench"]["ceilings"]
+    return run | {"outcomes": outcomes}
+
+
+def test_the_sections_stand_in_their_order(pages, run):
+    text, _ = pages(run)
+
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
+
+
+def test_every_plot_is_linked_from_the_page(pages, run):
+    text, plots = pages(run)
+
+    assert set(re.findall(r"\]\((.*?\.svg)\)", text)) == set(plots)
+    assert {name.split("-")[0] for name in plots} == {"latency", "batches", "roofline"}
+
+
+def test_a_plot_that_a_page_no_longer_has_is_removed_and_a_stranger_stays(pages, run, tmp_path):
+    _, before = pages(run)
+    stranger = tmp_path / "out" / "example" / "logo.svg"
+    stranger.write_text("<svg/>", encoding="utf-8")
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(keep(run, "vit_b_32_random")), encoding="utf-8")
+
+    written = write([path], tmp_path / "out")
+
+    plots = {each.name for each in written if each.suffix == ".svg"}
+    assert plots < set(before)
+    assert {each.name for each in stranger.parent.glob("*.svg")} == plots | {"logo.svg"}
+
+
+def test_what_was_never_timed_has_no_plot(pages, run):
+    _, plots = pages(keep(run, "emulated", "gate", "crashed"))
+
+    assert plots == []
+
+
+def test_more_cells_than_a_plot_can_tell_make_several(pages, run):
+    (cell,) = [each for each in run["outcomes"] if each["case"] == "image-shapes_tiny-torch-cpu-fp32"]
+    many = [
+        cell | {"case": f"{cell['case']}-{word}", "record": cell["record"] | {"case": word, "variant": word}}
+        for word in "abcdefghij"
+    ]
+
+    _, plots = pages(run | {"outcomes": many})
+
+    assert [name for name in plots if "latency" in name] == [
+        "latency-shapes_tiny-image.svg",
+        "latency-shapes_tiny-image-2.svg",
+    ]
+
+
+@pytest.mark.parametrize("schema", [1, 2], ids=["first", "second"])
+def test_a_record_of_an_older_schema_makes_the_sections_that_it_can(pages, run, schema):
+    text, plots = pages(aged(run, schema))
+
+    assert [title for title in SECTIONS if f"\n## {title}\n" in text] == [
+        *("Hardware Test Results", "Cold path", "In full", "Cells without a time", "Provenance")
+    ]
+    assert not re.search(r"\bnan\b", text.lower())
+    assert all(name.startswith("latency") for name in plots)
