@@ -18,7 +18,7 @@ from clip_bench import backends, ceilings, gaps, machine, matrix, pipeline, reco
 from clip_bench.errors import ClipBenchError, PlacementError, UnavailableError, UnsupportedError, UsageError
 from clip_bench.ledger import Ledger
 from clip_bench.record import Entry, Outcome
-from clip_bench.report import rows, spent, tables
+from clip_bench.report import profiles, rows, spent, tables
 from clip_bench.specs import Case, Precision
 from clip_bench.timing import conditions, statistics
 
@@ -412,7 +412,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("clip-bench")
     if entries:
         run = record.Run(name="this run", datetime="", machine=_facts(config), entries=entries)
-        terminalreporter.write_line(tables.terminal(rows.frame([run])))
+        frame = rows.frame([run])
+        terminalreporter.write_line(tables.terminal(frame))
+        terminalreporter.write_line(
+            profiles.profiles(frame, config.stash[SETTINGS].percentiles, alone=bool(config.option.load))
+        )
         terminalreporter.write_line(spent.line(entries))
     for line in broken:
         terminalreporter.write_line(line, red=True)

@@ -29,17 +29,17 @@ LEGEND = (
 )
 
 
-def profiles(frame: pd.DataFrame, percentiles: Sequence[float] = PERCENTILES) -> str:
+def profiles(frame: pd.DataFrame, percentiles: Sequence[float] = PERCENTILES, *, alone: bool = False) -> str:
     """Every timed cell under a load with those of one request at a time beside it; empty where nothing was loaded.
 
-    *percentiles* are in percent. Tables stand apart by tower, texts and threads; how requests arrive is in the columns.
+    *alone* shows those of one request at a time that have no load beside them, too. *percentiles* are in percent. Tables stand apart by tower, texts and threads; how requests arrive is in the columns.
 
     Raises:
         UsageError: a percentile that is not between 0 and 100.
     """
     rows = [row for row in models(frame) if has(row, "rounds")]
     loaded = {_same(row) for row in rows if row["load"] == "throughput"}
-    kept = [row | {"inside": row["inside_clock"].removeprefix(COPY)} for row in rows if _same(row) in loaded]
+    kept = [row | {"inside": row["inside_clock"].removeprefix(COPY)} for row in rows if alone or _same(row) in loaded]
     parts = []
     for group in sorted(alike(sorted(kept, key=_order), APART), key=lambda group: rank(group[0]["tower"])):
         first = group[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from clip_bench.errors import UsageError
-from clip_bench.report.figures import clean, fixed, markdown, millis, unproven
+from clip_bench.report.figures import ABSENT, clean, fixed, markdown, millis, unproven
 from clip_bench.timing.percentiles import CONFIDENCE, Bound, bound, needed
 from clip_bench.timing.rounds import checked
 from clip_bench.timing.stability import verdict
@@ -120,13 +120,15 @@ def _number(value: object) -> float:
 
 def _row(name: str, times_s: Sequence[float], percentiles: Sequence[float], batch: int) -> list[str]:
     told, stable, began = summary(times_s, batch), verdict(times_s), steady(times_s)
-    linear = np.percentile(times_s, percentiles).tolist()
+    bounds = [bound(times_s, percentile) for percentile in percentiles]
+    linear = zip(bounds, np.percentile(times_s, percentiles).tolist(), strict=True)
     return [
         clean(name),
         clean("stable" if stable.stable else "; ".join(stable.reasons)),
         str(told.rounds),
-        *(millis(1e3 * value) for value in (told.mean_s, told.min_s, told.max_s, *linear)),
-        *(_proven(bound(times_s, percentile)) for percentile in percentiles),
+        *(millis(1e3 * value) for value in (told.mean_s, told.min_s, told.max_s)),
+        *(ABSENT if proven.value_s is None else millis(1e3 * value) for proven, value in linear),
+        *map(_proven, bounds),
         fixed(told.throughput_avg),
         f"not in {told.rounds}" if began is None else f"{began}",
     ]
