@@ -65,7 +65,7 @@ class Stopwatch:
 
     def pedantic(
         self, target: Callable[..., Any], *, setup: Callable[[], Any], rounds: int, warmup_rounds: int, iterations: int
-    ) -> Any:  # noqa: ANN401  whatever target returned last
+    ) -> Any:
         """Call *target* on what *setup* returns, the clock around the call alone."""
         assert iterations == 1, iterations
         times, result = [], None
