@@ -1,8 +1,8 @@
 """OpenVINO's own benchmark_app and our session measure the same: one IR, hint, precision, threads, streams, batch.
 
 ``python tests/claims/benchmark_app.py``. The two take turns, who begins in turns, and what is bound is the median of
-the pairs' ratios: ours over theirs, of the median latency of one request at a time (their ``-api sync -hint latency``)
-and of the throughput of a closed loop of requests (``-api async -hint throughput``). Theirs is a process of its own
+the pairs' ratios: ours over theirs, of the median latency of one request at a time (their ``-api sync``)
+and of the throughput of a closed loop of requests (``-api async``). Theirs is a process of its own
 each time, ours a session loaded anew. What each has inside its clock:
 
 * theirs fills its inputs once, takes one input over and over, and never reads an output; its latency is the runtime's
@@ -16,12 +16,15 @@ all the same, and ``apart`` is that difference of one call.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import cells
 import verdict
@@ -38,6 +41,7 @@ MODELS = ("vit_b_32_random", "shapes_tiny")
 CELL = "image-{}-openvino-cpu-fp32"
 BUSY = Load(pattern=Pattern.THROUGHPUT, instances=2, queue=1)
 TRIED = 50  # calls that tell how many fill the seconds
+ENTRY = "from openvino.tools.benchmark.main import main; main()"  # of the console script, wherever that is
 UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 MEDIAN = re.compile(r"\bMedian:\s*(?P<value>[\d.]+)\s*(?P<unit>us|ms|s)\b")
 THROUGHPUT = re.compile(r"\bThroughput:\s*(?P<value>[\d.]+)\s*FPS\b")
@@ -64,21 +68,23 @@ def parsed(text: str) -> Run:
     return Run(median_s=float(middle["value"]) * UNITS_S[middle["unit"]], samples_s=float(rate["value"]))
 
 
-def command(xml: str, threads: int, asked: Load) -> list[str]:
-    """benchmark_app, told what our session tells the runtime."""
-    if asked.pattern is Pattern.LATENCY:
-        how = ["-api", "sync", "-hint", "latency", "-nstreams", "1"]
-    else:
-        how = ["-api", "async", "-hint", "throughput", "-nstreams", str(asked.instances), "-nireq", str(asked.depth)]
-    told = ["-m", xml, "-d", "CPU", "-infer_precision", "f32", "-nthreads", str(threads), "-t", str(SECONDS)]
-    return [sys.executable, "-m", "openvino.tools.benchmark.main", *told, *how]
+def command(xml: Path, config: Path, asked: Load) -> list[str]:
+    """benchmark_app under a load; its own flags for streams and threads exclude one for the hint, a *config* does not."""
+    api = "sync" if asked.pattern is Pattern.LATENCY else "async"
+    told = ["-m", str(xml), "-d", "CPU", "-load_config", str(config), "-t", str(SECONDS)]
+    return [sys.executable, "-c", ENTRY, *told, "-api", api, "-nireq", str(asked.depth)]
 
 
 def theirs(case: Case, options: Settings) -> Run:
-    """One run of benchmark_app."""
+    """One run of benchmark_app, with what our session told the runtime."""
     xml = cells.artifact_of(case, options).file(".xml")
-    line = command(str(xml), options.threads, case.variant.load)
-    ended = subprocess.run(line, capture_output=True, text=True, check=False)  # noqa: S603  ourselves
+    with cells.loaded(case, options) as prepared:
+        told = dict(prepared.session.placement().options)
+    with TemporaryDirectory() as folder:
+        config = Path(folder, "config.json")
+        config.write_text(json.dumps({"CPU": told}), encoding="utf-8")
+        line = command(xml, config, case.variant.load)
+        ended = subprocess.run(line, capture_output=True, text=True, check=False)  # noqa: S603  ourselves
     return parsed(ended.stdout + ended.stderr)
 
 

@@ -8,13 +8,13 @@
   alone, so that what we tell the runtime differs as well (a profile that stays on, a thread too many). Two sessions
   have two thread pools, so that they take turns in blocks, and the first calls of a block, in which the other
   session's threads are still awake, do not count. Of two equal sessions the one that was made later may be the
-  faster: ONNX Runtime's was, by 5 %. So this is measured twice, with ours made first and with ours made last, and the
-  mean of both is told.
+  faster: ONNX Runtime's was, by 5 %. So this is measured with ours made first and with ours made last, several times
+  over, and the mean of all is told.
 
 A difference is the median, over ABBA groups, of our calls minus the bare ones beside them: where a machine is slow for
 a while, or now and then, two medians over all calls may come from different whiles. Its interval is a bootstrap of
-the groups. A bound holds where the whole interval lies under it. Groups are added until the interval is narrow beside
-the bound, whatever it says, or until :data:`LONGEST_S` is over.
+the groups and, where sessions are made anew, of their pairs. A bound holds where the whole interval lies under it.
+Groups are added until the interval is narrow beside the bound, whatever it says, or until time is up.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ SHARE = 0.01  # of the bare call
 LEAST_S = 30e-6
 CONFIDENCE = 0.95
 RESAMPLES = 999
-LONGEST_S = 15.0  # of one comparison, or of one half of it
+CALLS_S = 15.0  # at most, of a comparison on one session
+PART_S = 3.0  # at most, on each pair of sessions
+PAIRS = 4  # of pairs of sessions, ours made first and ours made last
 NARROW = 0.5  # of the bound: half of the interval that is narrow enough
-ROUND_S = 1.0  # between two looks at the interval
+ROUND_S = 0.5  # between two looks at the interval
 LEAST = 20  # groups
 COUNTED, UNCOUNTED = 10, 3  # calls of a block, of two sessions
 TOWERS = ("image", "text")
@@ -155,14 +157,21 @@ class Difference:
 
 
 def difference(parts: Sequence[NDArray[np.float64]], seed: int = 0) -> Difference:
-    """The mean over *parts* of the median difference; a part is (groups, 2, 2): ours and bare, two blocks of each."""
+    """The mean over *parts* of their median differences; a part is (groups, 2, 2): ours and bare, two blocks of each.
+
+    Several parts are pairs, of ours made first and ours made last: a resample takes whole pairs.
+    """
     draw = np.random.default_rng(seed)
     apart = [part[:, 0].mean(axis=1) - part[:, 1].mean(axis=1) for part in parts]
-    moved = [np.median(each[draw.integers(0, len(each), (RESAMPLES, len(each)))], axis=1) for each in apart]
-    low, high = np.quantile(np.mean(moved, axis=0), ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
-    value = np.mean([np.median(each) for each in apart])
+    medians = np.array([np.median(each) for each in apart])
+    moved = np.array([np.median(each[draw.integers(0, len(each), (RESAMPLES, len(each)))], axis=1) for each in apart])
+    pairs = moved.reshape(-1, min(2, len(parts)), RESAMPLES).mean(axis=1)
+    chosen = draw.integers(0, len(pairs), (len(pairs), RESAMPLES))
+    low, high = np.quantile(
+        np.take_along_axis(pairs, chosen, axis=0).mean(axis=0), ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+    )
     bare = np.mean([np.median(part[:, 1]) for part in parts])
-    return Difference(bare_s=float(bare), value_s=float(value), low_s=float(low), high_s=float(high))
+    return Difference(bare_s=float(bare), value_s=float(medians.mean()), low_s=float(low), high_s=float(high))
 
 
 def group(arms: Sequence[Call], feeds: Arrays, counted: int, uncounted: int) -> list[list[float]]:
@@ -180,7 +189,7 @@ def group(arms: Sequence[Call], feeds: Arrays, counted: int, uncounted: int) -> 
     return found
 
 
-def blocks(own: Call, bare: Call, feeds: Arrays, counted: int, uncounted: int) -> NDArray[np.float64]:
+def blocks(own: Call, bare: Call, feeds: Arrays, counted: int, uncounted: int, longest_s: float) -> NDArray[np.float64]:
     """Groups of both, who begins in turns, until their difference is known or time is up."""
     began, groups = time.perf_counter(), []
     while True:
@@ -191,7 +200,7 @@ def blocks(own: Call, bare: Call, feeds: Arrays, counted: int, uncounted: int) -
             else:
                 groups.append(group((own, bare), feeds, counted, uncounted))
         found = np.array(groups)
-        if difference([found]).known or time.perf_counter() - began > LONGEST_S:
+        if difference([found]).known or time.perf_counter() - began > longest_s:
             return found
 
 
@@ -216,19 +225,19 @@ def the_call(case: Case, options: Settings) -> Difference:
     bare = BARE[str(case.target)]
     with cells.loaded(case, options) as prepared:
         call = bare.around(bare.held(prepared.session))
-        return difference([blocks(prepared.session.run, call, prepared.calls[0], counted=1, uncounted=0)])
+        return difference([blocks(prepared.session.run, call, prepared.calls[0], 1, 0, CALLS_S)])
 
 
 def the_session(case: Case, options: Settings) -> Difference:
     """Our session and a bare one, ours made first and then ours made last."""
     bare, artifact, parts = BARE[str(case.target)], cells.artifact_of(case, options), []
-    for first in (True, False):
+    for first in (True, False) * PAIRS:
         early = None if first else bare.alone(artifact, options.threads)
         with cells.loaded(case, options) as prepared:
             call = bare.around(early or bare.alone(artifact, options.threads))
             for _ in range(UNCOUNTED):
                 call(prepared.calls[0])
-            parts.append(blocks(prepared.session.run, call, prepared.calls[0], COUNTED, UNCOUNTED))
+            parts.append(blocks(prepared.session.run, call, prepared.calls[0], COUNTED, UNCOUNTED, PART_S))
     return difference(parts)
 
 
