@@ -155,6 +155,14 @@ def test_ratios_hold_where_the_farthest_is_within_ten_percent_of_their_median(cl
     assert rows[0]["spread"] == f"{abs(last - 2) / 2:.1%}"
 
 
+def test_benchmark_app_bounds_short_calls_by_the_clock_of_the_runtime_alone(claim):
+    app = claim("benchmark_app")
+
+    rows = [app.told("cell", "throughput", [1.0], [2.0], bound=bound) for bound in (True, False)]
+
+    assert verdicts(rows) == ["does not hold", ""]
+
+
 def a_run(cost, cells, wall_s, own_cell_s):
     """A run whose cells take 2 s of their runtime, and so much of their own; two of them import one."""
     parts = {"building": 0.01, "loading": 0.5, "calling": 1.0, "timing": 0.5, "gating": 0.1, "importing": 0.0}
