@@ -1,0 +1,210 @@
+"""A claim's script tells a bound that holds from one that does not: its arithmetic, on made-up figures."""
+
+import importlib
+import re
+import sys
+from itertools import count
+
+import numpy as np
+import pytest
+
+from clip_bench.specs import Load, Pattern
+from clip_bench.timing.paired import Interval
+
+SCRIPTS = ("overhead", "benchmark_app", "ratios", "cost")
+
+
+@pytest.fixture
+def claim(pytestconfig, monkeypatch):
+    """A script by its name, as Python finds it where it lies; forgotten after the test, with what it imported."""
+    folder = pytestconfig.rootpath / "tests" / "claims"
+    monkeypatch.syspath_prepend(str(folder))
+    names = {path.stem for path in folder.glob("*.py")}
+    for name in names & set(sys.modules):
+        monkeypatch.delitem(sys.modules, name)
+    yield importlib.import_module
+    for name in names & set(sys.modules):
+        del sys.modules[name]
+
+
+def verdicts(rows):
+    return [row["verdict"] for row in rows]
+
+
+def test_every_script_is_a_claim_with_a_test_a_page_and_a_place_in_tox(pytestconfig):
+    root = pytestconfig.rootpath
+    runnable = {
+        path.stem for path in (root / "tests" / "claims").glob("*.py") if "__main__" in path.read_text(encoding="utf-8")
+    }
+
+    assert runnable == set(SCRIPTS)
+    for place in ("tox.ini", "docs/claims.md"):
+        told = (root / place).read_text(encoding="utf-8")
+        assert [name for name in SCRIPTS if f"tests/claims/{name}.py" not in told] == [], place
+
+
+def test_a_script_ends_well_only_where_a_bound_was_measured_and_all_hold(claim, capsys):
+    verdict = claim("verdict")
+    good, bad, free = (verdict.row(holds=holds, what="x", bound_ms="1") for holds in (True, False, None))
+
+    assert [verdict.show(rows) for rows in ([good], [good, free], [good, bad], [bad], [free], [])] == [0, 0, 1, 1, 1, 1]
+    assert "| what   | bound ms   | verdict       |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("bare_s", "extra_s", "expected"),
+    [(1e-3, 10e-6, "holds"), (1e-3, 60e-6, "does not hold"), (1.0, 0.005, "holds"), (1.0, 0.02, "does not hold")],
+    ids=["few_microseconds", "many_microseconds", "half_a_percent", "two_percent"],
+)
+def test_overhead_is_bound_by_a_percent_or_thirty_microseconds(claim, bare_s, extra_s, expected):
+    overhead = claim("overhead")
+    noise = np.random.default_rng(0).normal(0, 1e-3 * bare_s, (200, 2, 2))
+    part = bare_s + noise + np.array([extra_s, 0])[None, :, None]
+
+    found = overhead.difference([part])
+
+    assert found.value_s == pytest.approx(extra_s, abs=1e-3 * bare_s)
+    assert found.low_s < found.value_s < found.high_s
+    assert verdicts([overhead.told("cell", "the call", found)]) == [expected]
+
+
+def test_overhead_that_noise_could_hide_is_not_said_to_hold(claim):
+    overhead = claim("overhead")
+    part = 1e-3 + np.random.default_rng(0).normal(0, 1e-3, (20, 2, 2))
+
+    found = overhead.difference([part])
+
+    assert not found.known
+    assert verdicts([overhead.told("cell", "the call", found)]) == ["does not hold"]
+
+
+def test_overhead_of_sessions_does_not_see_which_of_them_was_made_first(claim):
+    overhead = claim("overhead")
+    base = np.full((50, 2, 2), 1e-3)
+    late = np.array([50e-6, 0])[None, :, None]
+
+    found = overhead.difference([base + late, base - late] * 4)
+
+    assert found.value_s == pytest.approx(0, abs=1e-9)
+    assert found.holds
+
+
+def test_overhead_groups_have_both_arms_in_mirrored_order(claim, monkeypatch):
+    overhead, called, clock = claim("overhead"), [], count()
+    monkeypatch.setattr(overhead.time, "perf_counter", lambda: float(next(clock)))
+
+    found = overhead.group((lambda _: called.append("a"), lambda _: called.append("b")), {}, counted=2, uncounted=1)
+
+    assert "".join(called) == "aaabbbbbbaaa"
+    assert found == [[1.0, 1.0], [1.0, 1.0]]
+
+
+def test_the_lines_of_benchmark_app_are_read_in_each_of_its_units(claim):
+    app = claim("benchmark_app")
+    text = "[ INFO ] Latency:\n[ INFO ]    Median:        {}\n[ INFO ]    Average: 9 ms\n[ INFO ] Throughput:   1371.42 FPS\n"
+
+    runs = [app.parsed(text.format(told)) for told in ("62.88 ms", "725.31 us")]
+
+    assert [run.median_s for run in runs] == pytest.approx([0.06288, 0.00072531])
+    assert {run.samples_s for run in runs} == {1371.42}
+    with pytest.raises(ValueError, match="printed no median"):
+        app.parsed("[ ERROR ] no such model")
+
+
+def test_benchmark_app_is_told_the_pattern_of_the_cell(claim, tmp_path):
+    app = claim("benchmark_app")
+
+    alone, busy = (
+        " ".join(app.command(tmp_path, tmp_path, load))
+        for load in (Load(), Load(pattern=Pattern.THROUGHPUT, instances=2, queue=1))
+    )
+
+    assert "-api sync" in alone
+    assert re.search(r"-api async -nireq 4", busy)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(1.04, "holds"), (0.96, "holds"), (1.06, "does not hold"), (0.94, "does not hold")]
+)
+def test_benchmark_app_and_we_differ_by_five_percent_at_most_in_both_directions(claim, share, expected):
+    app = claim("benchmark_app")
+    their = [1e-3, 2e-3, 1.5e-3, 1e-3, 3e-3]
+
+    rows = [
+        app.told("cell", figure, [share * each for each in their], their) for figure in ("median latency", "throughput")
+    ]
+
+    assert verdicts(rows) == [expected] * 2
+
+
+@pytest.mark.parametrize(("last", "expected"), [(2.19, "holds"), (1.79, "does not hold"), (2.21, "does not hold")])
+def test_ratios_hold_where_the_farthest_is_within_ten_percent_of_their_median(claim, last, expected):
+    ratios = claim("ratios")
+    values = [2.0] * 9 + [last]
+    found = [
+        ratios.Repetition(
+            paired=Interval(value=value, low=value - 0.1, high=value + 0.1), plain=5 * value**3, blocks_s=1
+        )
+        for value in values
+    ]
+
+    rows = ratios.told("cell", found)
+
+    assert verdicts(rows) == [expected, ""]
+    assert rows[0]["intervals"].startswith("9 of 10")
+    assert rows[0]["spread"] == f"{abs(last - 2) / 2:.1%}"
+
+
+def test_benchmark_app_bounds_short_calls_by_the_clock_of_the_runtime_alone(claim):
+    app = claim("benchmark_app")
+
+    rows = [app.told("cell", "throughput", [1.0], [2.0], bound=bound) for bound in (True, False)]
+
+    assert verdicts(rows) == ["does not hold", ""]
+
+
+def a_run(cost, cells, wall_s, own_cell_s):
+    """A run whose cells take 2 s of their runtime, and so much of their own; two of them import one."""
+    parts = {"building": 0.01, "loading": 0.5, "calling": 1.0, "timing": 0.5, "gating": 0.1, "importing": 0.0}
+    spent = {f"cell{i}": parts | {"importing": 3.0 * (i < 2)} for i in range(cells)}
+    durations = {name: 2.0 + each["importing"] + own_cell_s for name, each in spent.items()}
+    return cost.Run(wall_s=wall_s, durations_s=durations, spent_s=spent)
+
+
+@pytest.mark.parametrize(("own_s", "expected"), [(1.4, "holds"), (1.6, "does not hold")])
+def test_cost_per_cell_is_what_the_runtimes_did_not_take(claim, own_s, expected):
+    cost = claim("cost")
+
+    found = a_run(cost, 10, wall_s=10 * (2.0 + own_s) + 6.0, own_cell_s=0.3)
+    row = cost.spending(found)
+
+    assert found.own_s == pytest.approx(10 * own_s)
+    assert found.outside_s == pytest.approx(10 * (own_s - 0.3))
+    assert (row["own per cell s"], row["importing s"], row["verdict"]) == (f"{own_s:.2f}", "6.0", expected)
+
+
+@pytest.mark.parametrize(("own_cell_s", "expected"), [(0.35, "holds"), (0.37, "does not hold")])
+def test_cost_is_a_line_start_apart(claim, own_cell_s, expected):
+    cost = claim("cost")
+    few = a_run(cost, 10, wall_s=26.0 + 5.0 + 10 * 0.3, own_cell_s=0.3)
+    many = a_run(cost, 60, wall_s=126.0 + 5.0 + 60 * 0.3, own_cell_s=own_cell_s)
+
+    row = cost.growing(few, many)
+
+    assert (row["start s"], row["slope s per cell"], row["verdict"]) == ("5.0", "0.300", expected)
+
+
+def test_cost_reads_the_durations_of_cells_from_what_pytest_writes(claim):
+    xml = '<testsuites><testsuite><testcase name="test_latency[a-b-c]" time="1.25"/></testsuite></testsuites>'
+
+    assert claim("cost").durations_of(xml) == {"a-b-c": 1.25}
+
+
+def test_the_stopwatch_times_the_rounds_alone(claim):
+    watch, turns = claim("cells").Stopwatch(), count()
+
+    last = watch.pedantic(
+        lambda turn: turn, setup=lambda: ((next(turns),), {}), rounds=3, warmup_rounds=2, iterations=1
+    )
+
+    assert (last, len(watch.stats["data"])) == (4, 3)
