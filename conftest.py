@@ -414,9 +414,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         run = record.Run(name="this run", datetime="", machine=_facts(config), entries=entries)
         frame = rows.frame([run])
         terminalreporter.write_line(tables.terminal(frame))
-        terminalreporter.write_line(
-            profiles.profiles(frame, config.stash[SETTINGS].percentiles, alone=bool(config.option.load))
-        )
+        asked = profiles(frame, config.stash[SETTINGS].percentiles, alone=bool(config.option.load))
+        terminalreporter.write_line(asked)
         terminalreporter.write_line(spent.line(entries))
     for line in broken:
         terminalreporter.write_line(line, red=True)

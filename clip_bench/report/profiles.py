@@ -17,11 +17,11 @@ PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 BESIDE = ("machine", "tower", "model", "target", "precision", "bare")
 APART = ("tower", "texts", "threads", "inside")
 COPY = "copy of the inputs, "  # inside the clock of fresh inputs, which have a column
-WORDS = ("Model", "Target", "Precision", "Inputs")
+WORDS = ("Model", "Target", "Precision", "Load", "Inputs")
 MS = 1e3
 LEGEND = (
     "Instances is of the model on each device; each has one request that it executes and *queue size* more that wait. "
-    "Without a load (queue size -) one request is under way at a time. A request's time under load includes its wait in "
+    "Under *latency* one request is under way at a time. A request's time under load includes its wait in "
     "the queue, and qps counts samples, so that throughput · mean latency / batch is how many requests were under way. "
     "Times are in whole µs. A percentile with ≤ is proven: at 99 % confidence so many requests stay under it; else it "
     "tells how many requests would prove it. *Linear* ones are interpolated, and stand only beside a proven one. ≈ is not "
@@ -57,10 +57,11 @@ def _columns(rows: Sequence[Row], percentiles: Sequence[float]) -> dict[str, lis
         "Model": [row["model"] for row in rows],
         "Target": [row["target"] for row in rows],
         "Precision": [" ".join((precision(row), *("≈" for mark in marks(row) if mark == "≈"))) for row in rows],
+        "Load": [row["load"] for row in rows],
         "Inputs": [row["inputs"] for row in rows],
         "Instances": [str(row["instances"]) for row in rows],
         "Devices": [row["device_ids"] for row in rows],
-        "Queue size": [str(row["queue"]) if row["load"] == "throughput" else ABSENT for row in rows],
+        "Queue size": [str(row["queue"]) for row in rows],
         "Batch size": [str(row["batch"]) for row in rows],
         "Throughput (qps)": [fixed(row["throughput_avg"]) for row in rows],
         "Avg (µs)": [micros(row["mean_ms"]) for row in rows],

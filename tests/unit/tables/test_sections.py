@@ -187,7 +187,7 @@ def test_a_profile_has_the_cells_under_load_and_those_of_one_request_beside(run)
     assert [(line["Target"], line["Instances"], line["Queue size"], line["Batch size"]) for line in lines] == [
         (target, *load)
         for target in ("onnxruntime-cpu", "torch-cpu")
-        for load in (("1", "-", "1"), ("1", "-", "8"), ("2", "1", "1"))
+        for load in (("1", "0", "1"), ("1", "0", "8"), ("2", "1", "1"))
     ]
 
 
