@@ -302,6 +302,7 @@ def _measure_ceilings(config: pytest.Config) -> None:
         return
     reporter = _reporter(config)
     log = reporter.write_line if reporter else str
+    log("")  # off the line of the last cell
     try:
         found = ceilings.measure(
             config.stash[SETTINGS], config.stash[BACKENDS], timed, lambda line: log(f"  ceiling: {line}")
