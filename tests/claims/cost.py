@@ -38,6 +38,7 @@ ROOT = Path(__file__).parents[2]
 SIZES = ("1", "1,2,3,4,5,6")  # of --batch: as many times ten cells
 CHOSEN = "shapes_tiny and image and cpu and not (null or ovep or compiled) and not (torch and int8_dynamic)"
 RUNTIMES_OWN = ("loading", "calling", "timing")
+NAMED = (*RUNTIMES_OWN, "importing", "building", "gating")
 BOUND_S = 1.5  # per cell
 GROWTH = 1.2
 RUNS = 2
@@ -120,11 +121,11 @@ def durations_of(xml: str) -> dict[str, float]:
 def spending(each: Run) -> verdict.Row:
     """Where the seconds of a run went, and whether a cell costs no more than it may."""
     parts = each.parts_s
-    inside = sum(each.durations_s.values()) - sum(parts.values())
+    inside = sum(each.durations_s.values()) - sum(parts[name] for name in NAMED)
     return verdict.row(
         cells=str(each.cells),
         wall_s=f"{each.wall_s:.1f}",
-        **{f"{name}_s": f"{parts[name]:.1f}" for name in (*RUNTIMES_OWN, "importing", "building", "gating")},
+        **{f"{name}_s": f"{parts[name]:.1f}" for name in NAMED},
         rest_of_cells_s=f"{inside:.1f}",
         outside_cells_s=f"{each.outside_s:.1f}",
         own_s=f"{each.own_s:.1f}",
