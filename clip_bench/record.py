@@ -175,9 +175,9 @@ class Paired:
 
     ``reference_s`` is the reference cell's, ``own_s`` this cell's, ``again_s`` the reference cell's once more (the null
     arm: its ratio to ``reference_s`` is known to be 1), each with inputs that it never saw before; ``repeated_s`` is this
-    cell's with one input over and over. Item i of an arm is the median of one block; blocks 2i and 2i + 1 of all arms
+    cell's with one input over and over. Item i of an arm is the lower quartile of one block; blocks 2i and 2i + 1 of all arms
     ran next to each other, in an order drawn at random and then in its mirror. ``counted`` calls of a block are in its
-    median, after ``uncounted`` ones.
+    quartile, after ``uncounted`` ones.
     """
 
     reference: str
