@@ -13,9 +13,9 @@ from clip_bench.report.columns import TOWERS, Row, precision
 from clip_bench.report.figures import ABSENT, fixed, markdown, millis
 from clip_bench.report.rows import CALL
 
-CELL = ("machine", "run", "model", "target", "precision", "bare")
+CELL = ("machine", "model", "target", "precision", "bare")
 APART = ("tower", *(name for name in SETTING if name != "batch"))
-LEGEND = "One call at each batch, in one run: the median of its latency, and the samples that it does in a second."
+LEGEND = "One call at each batch, by the newest run with it: the median of its latency, and the samples that it does in a second."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
