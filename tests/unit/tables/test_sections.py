@@ -228,11 +228,14 @@ def test_batches_stand_side_by_side(run):
         assert float(line["Batch 8 (samples/s)"]) == pytest.approx(8e3 / float(line["Batch 8 (ms)"]), rel=0.02)
 
 
-def test_a_batch_of_another_run_or_load_is_no_curve(run):
+def test_a_batch_of_another_run_stands_with_the_others_and_of_another_machine_does_not(run):
     single = replace(run, entries=tuple(entry for entry in run.entries if "batch8" not in entry.case))
     other = replace(run, name="other", entries=tuple(entry for entry in run.entries if "batch8" in entry.case))
 
-    assert batches.table(frame([single, other])) == ""
+    strange = replace(other, machine={**run.machine, "name": "another"})
+
+    assert len(cells(batches.table(frame([single, other])))) == 2
+    assert batches.table(frame([single, strange])) == ""
 
 
 def test_the_roofline_is_work_over_time_below_the_ceiling_of_the_precision(run):
