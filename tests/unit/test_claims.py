@@ -155,7 +155,7 @@ def test_ratios_hold_where_the_farthest_is_within_ten_percent_of_their_median(cl
     assert rows[0]["spread"] == f"{abs(last - 2) / 2:.1%}"
 
 
-def test_benchmark_app_bounds_short_calls_by_the_clock_of_the_runtime_alone(claim):
+def test_benchmark_app_bounds_quick_calls_by_the_clock_of_the_runtime_alone(claim):
     app = claim("benchmark_app")
 
     rows = [app.told("cell", "throughput", [1.0], [2.0], bound=bound) for bound in (True, False)]
