@@ -334,10 +334,11 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
             case = item.stash.get(CELL, None)
             if case is not None and case.id not in ledger.entries:
                 ledger.end(case.id, Outcome.LOST, "the run ended before this cell")
-        _measure_ceilings(config)
         if _broken(config) and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
     try:
+        if session.exitstatus != pytest.ExitCode.INTERRUPTED:
+            _measure_ceilings(config)
         yield
     finally:
         if ledger.entries:

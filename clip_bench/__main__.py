@@ -197,9 +197,10 @@ def _report(options: argparse.Namespace) -> int:
 
 def _timings(options: argparse.Namespace) -> int:
     from clip_bench.report import timings
+    from clip_bench.timing import percentiles
 
-    percentiles = timings.percentiles_of(options.percentiles)
-    sys.stdout.write(timings.table(options.files, unit=options.unit, percentiles=percentiles, batch=options.batch))
+    chosen = percentiles.parse(options.percentiles)
+    sys.stdout.write(timings.table(options.files, unit=options.unit, percentiles=chosen, batch=options.batch))
     return 0
 
 

@@ -148,7 +148,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Energy:
-    """Joules over the timed window, of what ``source`` names; None where nothing tells, and ``source`` says why."""
+    """Joules over the warm-ups and rounds, of what ``source`` names; None where nothing tells: ``source`` says why."""
 
     joules: float | None
     source: str

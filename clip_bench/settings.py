@@ -16,7 +16,6 @@ from clip_bench.timing import percentiles
 DEFAULT_MODELS = ("shapes_tiny", "vit_b_32_random")
 SAMPLES = 64
 ROUNDS = "p90"
-PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 SWEEP: Mapping[Tower, tuple[int, ...]] = {Tower.IMAGE: (1, 8, 16, 32), Tower.TEXT: (1, 4, 32)}  # SOPHON's bmodels
 
 # Flags and argparse's arguments; pytest's addoption takes the same.
@@ -138,7 +137,7 @@ class Settings:
     options: tuple[tuple[str, str, str], ...] = ()
     batches: tuple[int, ...] = (1,)
     loads: tuple[Load, ...] = (Load(),)
-    percentiles: tuple[float, ...] = PERCENTILES
+    percentiles: tuple[float, ...] = percentiles.SHOWN
     paired: bool = False
     roofline: bool = False
 
@@ -185,7 +184,7 @@ def checked(options: Mapping[str, Any]) -> Settings:
         options=_options(options["option"], options["tpu_mlir_python"]),
         batches=_batches(options.get("batch") or []),
         loads=_loads({"load": [], "inputs": Inputs.CACHED, **options}),
-        percentiles=_percentiles(options.get("percentiles")),
+        percentiles=percentiles.parse(options["percentiles"]) if options.get("percentiles") else percentiles.SHOWN,
         paired=options.get("paired", False),
         roofline=options.get("roofline", False),
     )
@@ -245,19 +244,6 @@ def _loads(options: Mapping[str, Any]) -> tuple[Load, ...]:
     ]
     one = Load(device_ids=ids, inputs=inputs)
     return tuple(load for pattern in patterns for load in (many if pattern is Pattern.THROUGHPUT else [one]))
-
-
-def _percentiles(text: str | None) -> tuple[float, ...]:
-    if text is None:
-        return PERCENTILES
-    try:
-        found = tuple(dict.fromkeys(float(part) for part in text.strip("[] ").split(",")))
-    except ValueError:
-        found = ()
-    if not found or not all(0 < each < 100 for each in found):  # noqa: PLR2004  percent
-        msg = f"--percentiles {text}: numbers between 0 and 100, such as 50,90,95,99"
-        raise UsageError(msg)
-    return found
 
 
 def _calibrations(given: Sequence[str]) -> tuple[str, ...]:

@@ -11,9 +11,8 @@ from clip_bench.report.blocks import alike, filled, has, join, models
 from clip_bench.report.calls import rank
 from clip_bench.report.columns import TOWERS, Row, marks, precision
 from clip_bench.report.figures import ABSENT, fixed, micros, unproven
-from clip_bench.timing.percentiles import bound
+from clip_bench.timing.percentiles import SHOWN, bound
 
-PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 BESIDE = ("machine", "tower", "model", "target", "precision", "bare")
 APART = ("tower", "texts", "threads", "inside")
 COPY = "copy of the inputs, "  # inside the clock of fresh inputs, which have a column
@@ -29,7 +28,7 @@ LEGEND = (
 )
 
 
-def profiles(frame: pd.DataFrame, percentiles: Sequence[float] = PERCENTILES, *, alone: bool = False) -> str:
+def profiles(frame: pd.DataFrame, percentiles: Sequence[float] = SHOWN, *, alone: bool = False) -> str:
     """Every timed cell under a load with those of one request at a time beside it; empty where nothing was loaded.
 
     *alone* shows those of one request at a time that have no load beside them, too. *percentiles* are in percent. Tables stand apart by tower, texts and threads; how requests arrive is in the columns.

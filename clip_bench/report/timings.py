@@ -11,7 +11,7 @@ import numpy as np
 
 from clip_bench.errors import UsageError
 from clip_bench.report.figures import ABSENT, clean, fixed, markdown, millis, unproven
-from clip_bench.timing.percentiles import CONFIDENCE, Bound, bound, needed
+from clip_bench.timing.percentiles import CONFIDENCE, SHOWN, Bound, bound, needed
 from clip_bench.timing.rounds import checked
 from clip_bench.timing.stability import verdict
 from clip_bench.timing.statistics import summary
@@ -28,9 +28,7 @@ LEGEND = (
 )
 
 
-def table(
-    files: Sequence[Path], *, unit: str = "s", percentiles: Sequence[float] = (50, 90, 95, 99), batch: int = 1
-) -> str:
+def table(files: Sequence[Path], *, unit: str = "s", percentiles: Sequence[float] = SHOWN, batch: int = 1) -> str:
     """A markdown table with a row per series of *files*, whose times are in *unit* (pytest-benchmark's: seconds).
 
     Raises:
@@ -68,19 +66,6 @@ def read(path: Path, unit: str = "s") -> dict[str, tuple[float, ...]]:
         msg = f"{path}: {exc}; give {KINDS}"
         raise UsageError(msg) from exc
     return found
-
-
-def percentiles_of(text: str) -> tuple[float, ...]:
-    """``50,90,99.9`` as numbers.
-
-    Raises:
-        UsageError: one is no number.
-    """
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as exc:
-        msg = f"--percentiles {text}: give numbers between 0 and 100 with commas between them, such as 50,90,99.9"
-        raise UsageError(msg) from exc
 
 
 def _series(path: Path, text: str, scale: float) -> dict[str, tuple[float, ...]]:

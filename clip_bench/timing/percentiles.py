@@ -24,6 +24,7 @@ from clip_bench.errors import UsageError
 from clip_bench.timing import rounds
 
 CONFIDENCE = 0.99  # LoadGen's
+SHOWN = (50.0, 90.0, 95.0, 99.0)  # those of vendors' profilers, unless others are asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,22 @@ class Bound:
     samples: int
     needed: int
     value_s: float | None
+
+
+def parse(text: str) -> tuple[float, ...]:
+    """``50,90,99.9`` as numbers, each once; brackets around them are taken off.
+
+    Raises:
+        UsageError: one is no number between 0 and 100.
+    """
+    try:
+        found = tuple(dict.fromkeys(float(part) for part in text.strip("[] ").split(",")))
+    except ValueError:
+        found = ()
+    if not found or not all(0 < each < 100 for each in found):  # noqa: PLR2004  percent
+        msg = f"--percentiles {text}: numbers between 0 and 100, such as 50,90,95,99"
+        raise UsageError(msg)
+    return found
 
 
 @cache

@@ -126,8 +126,8 @@ def test_a_bad_file_is_one_line_that_says_what_to_give(saved, capsys, content, m
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--percentiles", "90,p99"), "--percentiles 90,p99: give numbers between 0 and 100"),
-        (("--percentiles", "100"), "no percentile 100.0"),
+        (("--percentiles", "90,p99"), "--percentiles 90,p99: numbers between 0 and 100"),
+        (("--percentiles", "100"), "--percentiles 100: numbers between 0 and 100"),
         (("--batch", "0"), "--batch 0: at least 1"),
     ],
     ids=["words", "all", "none"],
