@@ -1,4 +1,4 @@
-"""How far this process's resident memory rose at its highest."""
+"""How far this process's resident memory rose at its highest, and in each step."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc/self")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of the way to a steady call: its seconds, and how far the resident set rose, where that is told."""
+
+    name: str
+    seconds: float
+    peak_bytes: int | None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from importlib import import_module
@@ -24,11 +24,12 @@ from clip_bench.errors import PlacementError, UnavailableError
 from clip_bench.evaluation import calibration, feeds, quality, reference_of, scoped, source
 from clip_bench.graphs import Graph, replay
 from clip_bench.matrix import no_reference
+from clip_bench.memory import Step
 from clip_bench.models import towers, weights
 from clip_bench.models.feeds import Feeds, unseen
 from clip_bench.models.reference import Reference
 from clip_bench.quality import gates, metrics
-from clip_bench.record import ArtifactFacts, Boundary, Cold, Executed, Record, Step, Timing, Work
+from clip_bench.record import ArtifactFacts, Boundary, Cold, Executed, Record, Timing, Work
 from clip_bench.settings import Settings
 from clip_bench.specs import BASELINE, Case, Device, Format, Inputs, Pattern, Precision, Tower, Variant
 from clip_bench.store import Artifact, Store
@@ -87,7 +88,7 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> 
         fed, reference = feeds(settings, case.model), reference_of(settings, case.model)
         artifact = build(case, format_of(backend, case.target), settings)
     with spent.on("importing"):
-        steps = [*_imported(getattr(backend, "IMPORTS", "")), *(Step(**asdict(step)) for step in artifact.steps)]
+        steps = [*_imported(getattr(backend, "IMPORTS", "")), *artifact.steps]
     import_module("ruptures")  # the change-points', and scipy with it: none of the memory that is watched from here on
     watch = memory.Watch.start()
     with spent.on("loading"):

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from clip_bench.errors import UsageError
+from clip_bench.memory import Step
 from clip_bench.specs import Case
 
 # 2 adds, all with a default: what the runtime was told, which device it asked, two digests.
@@ -195,15 +196,6 @@ class Work:
 
     flops: float
     bytes: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step of the way to a loaded artifact: its seconds, and how far the resident set rose, where that is told."""
-
-    name: str
-    seconds: float
-    peak_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

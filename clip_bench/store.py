@@ -15,19 +15,11 @@ from pathlib import Path
 from filelock import FileLock
 
 from clip_bench import memory
+from clip_bench.memory import Step
 
 MANIFEST = "manifest.json"
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One build: the recipe's name for it, its seconds, and how far the resident set rose, where that is told."""
-
-    name: str
-    seconds: float
-    peak_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

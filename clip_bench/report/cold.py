@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from clip_bench.record import Step
+from clip_bench.memory import Step
 from clip_bench.report import platforms, variants
 from clip_bench.report.blocks import filled, has, join, models
 from clip_bench.report.calls import describe, heading, split
