@@ -83,7 +83,7 @@ def source(settings: Settings, spec: ModelSpec) -> Source:
 @lru_cache(maxsize=2)  # of a device, and of an emulator
 def feeds(settings: Settings, spec: ModelSpec) -> Feeds:
     """What *spec* is evaluated on."""
-    return feeding.make(spec, _samples(settings, spec)[1])
+    return feeding.make(spec, _samples(settings, spec)[1], Store(settings.cache))
 
 
 @lru_cache(maxsize=2)  # of a device, and of an emulator

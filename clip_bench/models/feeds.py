@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,9 @@ from clip_bench.errors import UnavailableError, UsageError
 from clip_bench.models import shapes_tiny
 from clip_bench.models.towers import PAIR_TEXTS
 from clip_bench.specs import ModelSpec, Tower
+from clip_bench.store import Store
 
+NAME = "feeds.npz"
 PAIR_STREAM = 7001  # the key of the stream that shuffles the texts of a pair
 
 
@@ -78,8 +82,8 @@ def unseen(fed: Feeds, tower: Tower, batch: int, seed: int) -> Iterator[dict[str
         yield call
 
 
-def make(spec: ModelSpec, samples: Samples) -> Feeds:
-    """Transform and tokenize *samples* for *spec*.
+def make(spec: ModelSpec, samples: Samples, store: Store | None = None) -> Feeds:
+    """Transform and tokenize *samples* for *spec*; with a *store*, once for all runs: open_clip takes seconds to import.
 
     Raises:
         UnavailableError: the model's tokenizer needs a package that is not installed.
@@ -96,7 +100,8 @@ def make(spec: ModelSpec, samples: Samples) -> Feeds:
         [*((label,) if label != NO_LABEL else ()), *(len(prompts) + place[text] for text in owned)]
         for label, owned in zip(samples.labels, samples.captions, strict=True)
     ]
-    image, ids, labels = images(spec, samples), tokens(spec, texts), np.array(samples.labels, np.int64)
+    image, ids = _arrays(spec, samples, texts) if store is None else _stored(spec, samples, texts, store)
+    labels = np.array(samples.labels, np.int64)
     choices, answers = _choices(ids, right)
     return Feeds(
         image=image,
@@ -108,6 +113,32 @@ def make(spec: ModelSpec, samples: Samples) -> Feeds:
         answers=answers,
         sha256=digest([image, ids, labels, positives, choices, answers]),
     )
+
+
+def _arrays(spec: ModelSpec, samples: Samples, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    return images(spec, samples), tokens(spec, texts)
+
+
+def _stored(
+    spec: ModelSpec, samples: Samples, texts: Sequence[str], store: Store
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    recipe = {
+        "step": "feeds",
+        "model": spec.name,
+        "architecture": spec.architecture,
+        "pretrained": spec.pretrained,
+        "image_size": spec.image_size,
+        "context": spec.context,
+        "samples_sha256": samples.sha256,
+        **{package: version(package) for package in ("open_clip_torch", "torch", "torchvision", "pillow")},
+    }
+
+    def build(folder: Path) -> None:
+        image, ids = _arrays(spec, samples, texts)
+        np.savez(folder / NAME, image=image, tokens=ids)
+
+    with np.load(store.get(recipe, build).file(NAME)) as stored:
+        return stored["image"], stored["tokens"]
 
 
 def _choices(ids: NDArray[np.int64], right: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,11 +106,16 @@ def load(spec: ModelSpec, *, folder: Path | None, store_root: Path) -> tuple[nn.
 
 
 def config(spec: ModelSpec) -> Mapping[str, Any] | None:
-    """open_clip's description of the architecture of *spec*; None where it has none."""
-    import open_clip
-
-    found: Mapping[str, Any] | None = open_clip.get_model_config(spec.architecture)
-    return shapes_tiny.CONFIG if spec.weights.kind == "embedded" else found
+    """open_clip's description of the architecture of *spec*, read from its files; None where it has none."""
+    if spec.weights.kind == "embedded":
+        return shapes_tiny.CONFIG
+    package = find_spec("open_clip")  # its import takes seconds
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        path = Path(folder, "model_configs", f"{spec.architecture.replace('/', '-')}.json")
+        if path.is_file():
+            found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return found
+    return None
 
 
 def architecture(spec: ModelSpec) -> nn.Module:

@@ -92,9 +92,12 @@ def parsed(text: str) -> Run:
 
 
 def command(xml: Path, config: Path, asked: Load) -> list[str]:
-    """benchmark_app under a load; its own flags for streams and threads exclude one for the hint, a *config* does not."""
+    """benchmark_app under a load; its own flags for streams and threads exclude one for the hint, a *config* does not.
+
+    It would otherwise turn the graph's input into uint8, as it does with whatever looks like a picture.
+    """
     api = "sync" if asked.pattern is Pattern.LATENCY else "async"
-    told = ["-m", str(xml), "-d", "CPU", "-load_config", str(config), "-t", str(SECONDS)]
+    told = ["-m", str(xml), "-ip", "f32", "-d", "CPU", "-load_config", str(config), "-t", str(SECONDS)]
     return [sys.executable, "-c", ENTRY, *told, "-api", api, "-nireq", str(asked.depth)]
 
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from open_clip.transform import image_transform
 from PIL import Image
 
-from clip_bench.data import NO_LABEL, Picture, assemble
+from clip_bench.data import NO_LABEL, Picture, assemble, generated
 from clip_bench.errors import UnavailableError, UsageError
 from clip_bench.models import catalog, feeds
 from clip_bench.specs import Tower
+from clip_bench.store import Store
 
 SPEC = catalog.MODELS["shapes_tiny"]
 CLIP = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
@@ -210,3 +211,14 @@ def test_a_digest_knows_types_shapes_and_values_but_no_memory_layout(values):
     assert feeds.digest([array]) == feeds.digest([strided])
     others = [[array.astype(np.int32)], [array[np.newaxis]], [array + 1], [array[:1], array[1:]]]
     assert feeds.digest([array]) not in {feeds.digest(other) for other in others}
+
+
+def test_kept_feeds_are_those_that_were_made(tmp_path, monkeypatch):
+    samples = generated.evaluation(4, 4, SPEC.image_size)
+    fresh = feeds.make(SPEC, samples)
+
+    assert feeds.make(SPEC, samples, Store(tmp_path)).sha256 == fresh.sha256
+    monkeypatch.setattr(feeds, "images", lambda *_: pytest.fail("transformed again"))
+    assert feeds.make(SPEC, samples, Store(tmp_path)).sha256 == fresh.sha256
+    with pytest.raises(pytest.fail.Exception):
+        feeds.make(SPEC, generated.evaluation(4, 5, SPEC.image_size), Store(tmp_path))
