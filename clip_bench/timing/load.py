@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle
-from queue import SimpleQueue
-from threading import Semaphore
+from queue import Empty, SimpleQueue
 from typing import Protocol, runtime_checkable
 
 from clip_bench.errors import UsageError
@@ -44,21 +43,56 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatch:
-    """How a request is handed over, how the runtime is asked for its errors, and how many may be under way."""
+    """How each client of the loop hands over a request, and how the runtime is asked for its errors.
 
-    submit: Submit
-    wait: Callable[[], None]
-    under_way: int
+    ``at_once`` is one client whose request is done when it is handed over.
+    """
+
+    clients: Sequence[Submit]
+    wait: Callable[[], None] = lambda: None
+    at_once: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class Loop:
-    """When each request began and ended, in seconds of the clock, and what it gave."""
+    """When each request began and ended, in seconds of the clock, and what it gave.
 
+    ``turns`` are the requests yet to be handed over; one step of it is never interrupted by another thread. ``over``
+    gets a word from each client that has none left.
+    """
+
+    turns: Iterator[tuple[int, Arrays]]
+    clock: Clock
     began: list[float]
     ended: list[float]
     outputs: list[Arrays | None]
+    at_once: bool
     errors: list[BaseException] = field(default_factory=list)
+    over: SimpleQueue[None] = field(default_factory=SimpleQueue)
+
+    def hand_over(self, submit: Submit) -> bool:
+        """Hand over the next request; whether there was one, and it could be."""
+        turn = next(self.turns, None)
+        if turn is None or self.errors:
+            return False
+        index, feed = turn
+        try:
+            self.began[index] = self.clock()
+            submit(feed, partial(self.done, submit, index))
+        except BaseException as exc:  # noqa: BLE001  on a thread of the runtime's nobody would see it
+            self.errors.append(exc)
+            return False
+        return True
+
+    def done(self, submit: Submit, index: int, outputs: Arrays | BaseException) -> None:
+        """Note that a request is done, and hand over the client's next one."""
+        self.ended[index] = self.clock()
+        if isinstance(outputs, BaseException):
+            self.errors.append(outputs)
+        else:
+            self.outputs[index % len(self.outputs)] = outputs
+        if not self.at_once and not self.hand_over(submit):
+            self.over.put(None)
 
 
 def measure(
@@ -87,7 +121,7 @@ def measure(
     with ExitStack() as stack:
         dispatch = _dispatch(sessions, under_way, stack)
         if fresh:
-            dispatch = replace(dispatch, submit=partial(_fresh, dispatch.submit))
+            dispatch = replace(dispatch, clients=[partial(_fresh, submit) for submit in dispatch.clients])
         drive(dispatch, feeds, warmups, clock)
         loop: Loop = benchmark.pedantic(
             lambda: drive(dispatch, feeds, rounds, clock),
@@ -105,32 +139,37 @@ def measure(
 
 
 def drive(dispatch: Dispatch, feeds: Sequence[Arrays], requests: int, clock: Clock) -> Loop:
-    """Hand over *requests*, never more at once than *dispatch* allows, and wait for all of them."""
-    loop = Loop(began=[0.0] * requests, ended=[0.0] * requests, outputs=[None] * len(feeds))
-    room = Semaphore(dispatch.under_way)
+    """Hand over *requests* and wait for all of them; each client of *dispatch* has one under way.
 
-    def done(index: int, outputs: Arrays | BaseException) -> None:
-        loop.ended[index] = clock()
-        if isinstance(outputs, BaseException):
-            loop.errors.append(outputs)
-        else:
-            loop.outputs[index % len(feeds)] = outputs
-        room.release()
-
-    for index, feed in zip(range(requests), cycle(feeds), strict=False):
-        while not room.acquire(timeout=PATIENCE_S):
-            dispatch.wait()
-        if loop.errors:
-            room.release()
-            break
-        loop.began[index] = clock()
-        dispatch.submit(feed, partial(done, index))
-    dispatch.wait()
-    for _ in range(dispatch.under_way):
-        room.acquire()
+    It hands over its next request where it is told that its last one is done, on whatever thread that is: nobody has
+    to wake up in between.
+    """
+    loop = Loop(
+        turns=zip(range(requests), cycle(feeds), strict=False),
+        clock=clock,
+        began=[0.0] * requests,
+        ended=[0.0] * requests,
+        outputs=[None] * len(feeds),
+        at_once=dispatch.at_once,
+    )
+    if dispatch.at_once:
+        while loop.hand_over(*dispatch.clients):
+            pass
+    else:
+        for _ in range(sum([loop.hand_over(submit) for submit in dispatch.clients])):
+            _waited(loop.over, dispatch)
     if loop.errors:
         raise loop.errors[0]
     return loop
+
+
+def _waited(over: SimpleQueue[None], dispatch: Dispatch) -> None:
+    """Return when a client is done with its last request; ask the runtime where none is for long."""
+    while True:
+        try:
+            return over.get(timeout=PATIENCE_S)
+        except Empty:
+            dispatch.wait()
 
 
 def _fresh(submit: Submit, feeds: Arrays, done: Done) -> None:
@@ -145,17 +184,15 @@ def _dispatch(sessions: Sequence[Session], under_way: int, stack: ExitStack) -> 
 
 
 def _queues(queues: Sequence[Queue], under_way: int) -> Dispatch:
-    """The runtimes' own queues, in turn."""
-    turns = cycle(queues)
-
-    def submit(feeds: Arrays, done: Done) -> None:
-        next(turns).submit(feeds, done)
+    """The runtimes' own queues, each with as many clients."""
 
     def wait() -> None:
         for queue in queues:
             queue.wait()
 
-    return Dispatch(submit=submit, wait=wait, under_way=under_way)
+    return Dispatch(
+        clients=[queue.submit for queue, _ in zip(cycle(queues), range(under_way), strict=False)], wait=wait
+    )
 
 
 def _at_once(session: Session) -> Dispatch:
@@ -164,7 +201,7 @@ def _at_once(session: Session) -> Dispatch:
     def submit(feeds: Arrays, done: Done) -> None:
         done(session.run(feeds))
 
-    return Dispatch(submit=submit, wait=lambda: None, under_way=1)
+    return Dispatch(clients=[submit], at_once=True)
 
 
 def _threads(sessions: Sequence[Session], under_way: int, stack: ExitStack) -> Dispatch:
@@ -186,4 +223,4 @@ def _threads(sessions: Sequence[Session], under_way: int, stack: ExitStack) -> D
     def submit(feeds: Arrays, done: Done) -> None:
         pool.submit(job, feeds, done)
 
-    return Dispatch(submit=submit, wait=lambda: None, under_way=under_way)
+    return Dispatch(clients=[submit] * under_way)

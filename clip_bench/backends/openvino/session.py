@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,7 +37,8 @@ class OpenVinoSession:
     planned: Mapping[str, int] = field(default_factory=dict)
     served: list[str] = field(default_factory=list)
     depth: int = 1
-    queues: list[openvino.AsyncInferQueue] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
+    free: SimpleQueue[Slot] = field(default_factory=SimpleQueue)
 
     def run(self, feeds: Arrays) -> Mapping[str, NDArray[np.generic]]:
         """Run once; the outputs are copied out of the request, inside the call."""
@@ -44,15 +46,18 @@ class OpenVinoSession:
         return {port.get_any_name(): array for port, array in results.items()}
 
     def submit(self, feeds: Arrays, done: Callable[[Arrays], None]) -> None:
-        """Start a request in OpenVINO's own queue; *done* gets its outputs, copied, on a thread of the runtime's."""
-        if not self.queues:
-            self.queues.append(_queue(self.compiled, self.depth))
-        self.queues[0].start_async(dict(feeds), userdata=done, share_inputs=True)
+        """Start a request on OpenVINO's own threads; *done* gets its outputs, copied, on one of them.
+
+        It waits while ``depth`` of them are under way. An ``AsyncInferQueue`` would not let *done* start the next one.
+        """
+        if not self.slots:
+            self.slots.extend(Slot(self.compiled.create_infer_request(), self.free) for _ in range(self.depth))
+        self.free.get().start(feeds, done)
 
     def wait(self) -> None:
         """Wait for every request; what one raised is raised here."""
-        for queue in self.queues:
-            queue.wait_all()
+        for slot in self.slots:
+            slot.request.wait()
 
     def placement(self) -> Placement:
         """Nodes that execute, per device and type: from ``EXECUTION_DEVICES`` and the plugin's runtime model.
@@ -83,21 +88,30 @@ class OpenVinoSession:
 
     def close(self) -> None:
         """Let go of the queue; all requests are freed with their last reference."""
-        self.queues.clear()
+        for slot in self.slots:
+            slot.request.set_callback(lambda _: None, None)  # a callback and its request hold each other
+        self.slots.clear()
 
 
-def _queue(compiled: openvino.CompiledModel, depth: int) -> openvino.AsyncInferQueue:
-    import openvino
+class Slot:
+    """A request of a queue, which is among the *free* ones unless it is under way."""
 
-    names = [port.get_any_name() for port in compiled.outputs]
+    def __init__(self, request: openvino.InferRequest, free: SimpleQueue[Slot]) -> None:
+        self.request, self.free = request, free
+        self.names = [port.get_any_name() for port in request.model_outputs]
+        request.set_callback(self._finish, None)
+        free.put(self)
 
-    def finish(request: openvino.InferRequest, done: Callable[[Arrays], None]) -> None:
-        tensors = zip(names, request.output_tensors, strict=True)
-        done({name: np.array(tensor.data) for name, tensor in tensors})
+    def start(self, feeds: Arrays, done: Callable[[Arrays], None]) -> None:
+        """Start it; the runtime reads *feeds* where they lie."""
+        self.done = done
+        self.request.start_async(dict(feeds), share_inputs=True)
 
-    queue = openvino.AsyncInferQueue(compiled, depth)
-    queue.set_callback(finish)
-    return queue
+    def _finish(self, _: None) -> None:
+        tensors = zip(self.names, self.request.output_tensors, strict=True)
+        outputs, done = {name: np.array(tensor.data) for name, tensor in tensors}, self.done
+        self.free.put(self)
+        done(outputs)
 
 
 def types_of(runtime: openvino.Model) -> tuple[Counter[str], int]:

@@ -121,7 +121,8 @@ def test_a_runtimes_own_queue_is_used_in_the_place_of_threads(stopwatch, shared)
 
     window = load.measure(stopwatch, runtimes, FEEDS, under_way=4, warmups=0, rounds=12)
 
-    assert [len(each.running) for each in runtimes] == [6, 6]
+    assert min(len(each.running) for each in runtimes) >= 2  # two clients each; the faster one takes more
+    assert sum(len(each.running) for each in runtimes) == 12
     assert shared["most"] <= 4
     assert len(window.timing.rounds_s) == 12
 
