@@ -7,12 +7,13 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from clip_bench.commands import Command, audit, ceilings, compile, doctor, listing, report, timings  # noqa: A004
+from clip_bench.commands import Command, audit, ceilings, compile, doctor, embed, listing, report, timings  # noqa: A004
 from clip_bench.errors import ClipBenchError
 
 COMMANDS: Mapping[str, Command] = {
     "list": listing,
     "compile": compile,
+    "embed": embed,
     "doctor": doctor,
     "ceilings": ceilings,
     "report": report,

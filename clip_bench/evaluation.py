@@ -103,11 +103,10 @@ def calibration(settings: Settings, spec: ModelSpec) -> Calibration:
     chosen = _samples(settings, spec)[0]
     sets = {settings, replace(settings, samples=None)}
     seen = {row.tobytes() for each in sets for row in feeds(each, spec).tokens}
-    image = feeding.images(spec, chosen)
     texts = [captions[0] if captions else "" for captions in chosen.captions]
     if not any(texts):
         texts = [captions[0] for captions in generated.calibration(CALIBRATION_SCENES, 1).captions]
-    rows = feeding.tokens(spec, texts)
+    image, rows = feeding.arrays(spec, chosen, texts, Store(settings.cache))
     fresh = [i for i, row in enumerate(rows) if texts[i] and row.tobytes() not in seen]
     tokens, first = rows[fresh], [i for i in fresh if i < len(image)]
     image = image[first + sorted(set(range(len(image))) - set(first))]

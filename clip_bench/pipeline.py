@@ -92,7 +92,7 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> 
     import_module("ruptures")  # the change-points', and scipy with it: none of the memory that is watched from here on
     watch = memory.Watch.start()
     with spent.on("loading"):
-        first, *others = _sessions(case, backend, artifact, settings)
+        first, *others = sessions(case, backend, artifact, settings)
     try:
         where = first.placement()
     except BaseException:
@@ -156,7 +156,7 @@ def _here(case: Case, backend: Backend, settings: Settings) -> Found:
     return here
 
 
-def _sessions(case: Case, backend: Backend, artifact: Artifact, settings: Settings) -> list[Session]:
+def sessions(case: Case, backend: Backend, artifact: Artifact, settings: Settings) -> list[Session]:
     """Every instance of *case*: one session for each, or for each device where the runtime holds several in one.
 
     Instances share the threads of the run; a runtime that holds them divides these itself.
@@ -174,13 +174,13 @@ def _sessions(case: Case, backend: Backend, artifact: Artifact, settings: Settin
     )
     numbers = [None] if asked.device_ids == (0,) else asked.device_ids
     with ExitStack() as stack:
-        sessions = []
+        found = []
         for number in numbers:
             for _ in range(1 if held else asked.instances):
-                sessions.append(backend.load(artifact, case.target, replace(options, device_id=number)))
-                stack.callback(sessions[-1].close)
+                found.append(backend.load(artifact, case.target, replace(options, device_id=number)))
+                stack.callback(found[-1].close)
         stack.pop_all()
-    return sessions
+    return found
 
 
 @lru_cache
@@ -236,11 +236,11 @@ def judge(prepared: Prepared, settings: Settings) -> Record:
         PlacementError: the work is done elsewhere than asked, or was after the first call.
     """
     case, session, spent = prepared.case, prepared.session, Spent(dict(prepared.record.spent_s))
-    _placed(session, case)
+    placed(session, case)
     with spent.on("calling"):
         first, first_s = latency.once(session, prepared.calls[0])
     step = Step(name="first", seconds=first_s, peak_bytes=prepared.watch.lap())
-    _placed(session, case)  # some tell, or move, only now
+    placed(session, case)  # some tell, or move, only now
     with spent.on("calling"):
         rest = [latency.once(session, call) for call in prepared.calls[1:]]
     answers, calls_s = [first, *(outputs for outputs, _ in rest)], [first_s, *(seconds for _, seconds in rest)]
@@ -322,7 +322,7 @@ def interleaved(prepared: Prepared, judged: Record, backends: Mapping[str, Backe
     with spent.on("pairing"):
         backend, fed = backends[BASELINE.backend], feeds(settings, case.model)
         artifact = build(reference, format_of(backend, BASELINE), settings)
-        (other,) = _sessions(reference, backend, artifact, settings)
+        (other,) = sessions(reference, backend, artifact, settings)
         try:
             blocks = paired.measure(
                 reference.id,
@@ -368,7 +368,7 @@ def _work(case: Case) -> Work | None:
     return roofline.work(sizes, case.tower, case.precision, batch=case.variant.batch, texts=towers.PAIR_TEXTS)
 
 
-def _placed(session: Session, case: Case) -> Placement:
+def placed(session: Session, case: Case) -> Placement:
     """Where *session* runs by now.
 
     Raises:
@@ -389,9 +389,9 @@ def _still(prepared: Prepared, record: Record) -> Record:
     Raises:
         PlacementError: the work is done elsewhere than asked, or was.
     """
-    before, where = record.executed, _placed(prepared.session, prepared.case)
+    before, where = record.executed, placed(prepared.session, prepared.case)
     for other in prepared.others:
-        _placed(other, prepared.case)
+        placed(other, prepared.case)
     again, last = (_digest(prepared.session.run(prepared.calls[0])) for _ in range(2))
     first = before.first_output if before else ""
     if first and again == last != first:

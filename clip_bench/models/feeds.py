@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -100,7 +101,7 @@ def make(spec: ModelSpec, samples: Samples, store: Store | None = None) -> Feeds
         [*((label,) if label != NO_LABEL else ()), *(len(prompts) + place[text] for text in owned)]
         for label, owned in zip(samples.labels, samples.captions, strict=True)
     ]
-    image, ids = _arrays(spec, samples, texts) if store is None else _stored(spec, samples, texts, store)
+    image, ids = arrays(spec, samples, texts, store)
     labels = np.array(samples.labels, np.int64)
     choices, answers = _choices(ids, right)
     return Feeds(
@@ -115,13 +116,16 @@ def make(spec: ModelSpec, samples: Samples, store: Store | None = None) -> Feeds
     )
 
 
-def _arrays(spec: ModelSpec, samples: Samples, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    return images(spec, samples), tokens(spec, texts)
-
-
-def _stored(
-    spec: ModelSpec, samples: Samples, texts: Sequence[str], store: Store
+def arrays(
+    spec: ModelSpec, samples: Samples, texts: Sequence[str], store: Store | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The pictures of *samples* transformed, and *texts* tokenized: :func:`images` and :func:`tokens`, kept in *store*.
+
+    Raises:
+        UnavailableError: the model's tokenizer needs a package that is not installed.
+    """
+    if store is None:
+        return images(spec, samples), tokens(spec, texts)
     recipe = {
         "step": "feeds",
         "model": spec.name,
@@ -130,12 +134,12 @@ def _stored(
         "image_size": spec.image_size,
         "context": spec.context,
         "samples_sha256": samples.sha256,
+        "texts_sha256": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
         **{package: version(package) for package in ("open_clip_torch", "torch", "torchvision", "pillow")},
     }
 
     def build(folder: Path) -> None:
-        image, ids = _arrays(spec, samples, texts)
-        np.savez(folder / NAME, image=image, tokens=ids)
+        np.savez(folder / NAME, image=images(spec, samples), tokens=tokens(spec, texts))
 
     with np.load(store.get(recipe, build).file(NAME)) as stored:
         return stored["image"], stored["tokens"]

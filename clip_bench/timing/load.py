@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle
@@ -118,10 +118,8 @@ def measure(
         UsageError: *feeds* are unlike, or pytest-benchmark is disabled.
     """
     batch = latency.batch_of(feeds)
-    with ExitStack() as stack:
-        dispatch = _dispatch(sessions, under_way, stack)
-        if fresh:
-            dispatch = replace(dispatch, clients=[partial(_fresh, submit) for submit in dispatch.clients])
+    with dispatched(sessions, under_way) as plain:
+        dispatch = replace(plain, clients=[partial(_fresh, each) for each in plain.clients]) if fresh else plain
         drive(dispatch, feeds, warmups, clock)
         loop: Loop = benchmark.pedantic(
             lambda: drive(dispatch, feeds, rounds, clock),
@@ -176,11 +174,17 @@ def _fresh(submit: Submit, feeds: Arrays, done: Done) -> None:
     submit(latency.copied(feeds), done)
 
 
-def _dispatch(sessions: Sequence[Session], under_way: int, stack: ExitStack) -> Dispatch:
-    if under_way == 1:
-        return _at_once(sessions[0])
+@contextmanager
+def dispatched(sessions: Sequence[Session], under_way: int) -> Iterator[Dispatch]:
+    """So many clients for *sessions*, which stay the caller's to close."""
     queues = [session for session in sessions if isinstance(session, Queue)]
-    return _queues(queues, under_way) if queues else _threads(sessions, under_way, stack)
+    if under_way == 1:
+        yield _at_once(sessions[0])
+    elif queues:
+        yield _queues(queues, under_way)
+    else:
+        with ThreadPoolExecutor(len(sessions)) as pool:
+            yield _threads(sessions, under_way, pool)
 
 
 def _queues(queues: Sequence[Queue], under_way: int) -> Dispatch:
@@ -204,12 +208,11 @@ def _at_once(session: Session) -> Dispatch:
     return Dispatch(clients=[submit], at_once=True)
 
 
-def _threads(sessions: Sequence[Session], under_way: int, stack: ExitStack) -> Dispatch:
+def _threads(sessions: Sequence[Session], under_way: int, pool: ThreadPoolExecutor) -> Dispatch:
     """A thread for each instance, and one queue that they take requests from."""
     free: SimpleQueue[Session] = SimpleQueue()
     for session in sessions:
         free.put(session)
-    pool = stack.enter_context(ThreadPoolExecutor(len(sessions)))
 
     def job(feeds: Arrays, done: Done) -> None:
         session = free.get()

@@ -1,0 +1,310 @@
+"""Embeddings of a folder of pictures, in a Parquet file: decoding beside inference, in bounded memory, to be resumed.
+
+Rows are in the order of the files' names; files that come later are added at the end. What is done lies in a folder beside the output, in parts of so many files
+each, written whole or not at all; the last step joins them. A run that finds parts of the same recipe goes on after
+them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_bench.backends import Arrays
+from clip_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+PART = 1024  # files; what a killed run loses at most
+LARGEST = 1 << 28  # bytes of a file that is read at all
+AHEAD = 2  # batches that are decoded before they are needed
+NOTE = b"clip_bench"  # the key of the schema's metadata
+
+Transform = Callable[[bytes], NDArray[Any]]
+Row = tuple[str, NDArray[Any] | str]  # a file, and its pixels or what is wrong with it
+
+
+class Encoder(Protocol):
+    """What is used of :class:`clip_bench.encoder.Encoder`."""
+
+    @property
+    def under_way(self) -> int:
+        """How many calls can be started before the first is done."""
+
+    def start(self, feeds: Arrays) -> Future[Arrays]:
+        """Start a call."""
+
+    def result(self, future: Future[Arrays]) -> Arrays:
+        """What it gave."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Summary:
+    """What a run did: files now and before, seconds from the first file read to the last row written, bad files."""
+
+    images: int = 0
+    before: int = 0
+    seconds: float = 0.0
+    bad: dict[str, str] = field(default_factory=dict)
+
+    def lines(self) -> Iterator[str]:
+        """SOPHON's lines, and the files that were left out."""
+        yield "------------------ Image Encode Time Info ----------------------"
+        yield f"Total images: {self.images}" + (f" ({self.before} more were done before)" if self.before else "")
+        yield f"Total time use: {1e3 * self.seconds:.2f}ms"
+        if self.images:
+            yield f"Avg time use: {1e3 * self.seconds / self.images:.2f}ms"
+            yield f"{self.images / self.seconds:.2f} FPS"
+        for name, reason in self.bad.items():
+            yield f"left out: {name}: {reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to embed, where to, and how: *recipe* is what the rows depend on, told in the file's metadata."""
+
+    folder: Path
+    out: Path
+    recipe: Mapping[str, object]
+    transform: Transform
+    batch: int
+    workers: int
+    part: int = PART
+
+    @property
+    def parts(self) -> Path:
+        """Where the parts are kept until all are there."""
+        return self.out.with_name(f"{self.out.name}.parts")
+
+
+def missing() -> str:
+    """What is not installed, and how to get it; empty where nothing is."""
+    absent = [name for name in ("pyarrow", "tqdm") if find_spec(name) is None]
+    return f"embed needs {' and '.join(absent)}: pip install 'clip-bench[embed]'" if absent else ""
+
+
+def listed(folder: Path) -> list[str]:
+    """The pictures below *folder* by their names, relative, with forward slashes, in order; hidden ones are passed over.
+
+    Raises:
+        UsageError: there is no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        msg = f"{folder}: no such folder"
+        raise UsageError(msg)
+    found = []
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = Path(root).relative_to(folder)
+        found += [(below / name).as_posix() for name in files if not name.startswith(".")]
+    names = sorted(name for name in found if Path(name).suffix.lower() in SUFFIXES)
+    if not names:
+        msg = f"{folder}: none of its {len(found)} files is called {', '.join(sorted(SUFFIXES))}"
+        raise UsageError(msg)
+    return names
+
+
+def run(plan: Plan, encoder: Encoder, progress: Callable[[int], object] = lambda _: None) -> Summary:
+    """Embed what is not done yet, and join the parts; *progress* gets the number of files each time some are done.
+
+    Raises:
+        UsageError: the folder has no picture, or the output or its parts are of another recipe.
+    """
+    names, before = listed(plan.folder), _begun(plan)
+    summary = Summary(before=len(before.files), bad=dict(before.bad))
+    left = [name for name in names if name not in before.files and name not in before.bad]
+    if left and plan.out.exists():  # files that came later: what is there becomes the first part
+        plan.parts.mkdir()
+        plan.out.replace(plan.parts / f"{0:06}.parquet")
+    progress(len(names) - len(left))
+    began = time.perf_counter()
+    with ThreadPoolExecutor(plan.workers) as pool:
+        done = encoded(decoded(left, plan, pool), encoder, plan.batch)
+        for number, rows in enumerate(iter(lambda: list(islice(done, plan.part)), []), start=before.parts):
+            part = Part(rows)
+            part.write(plan.parts / f"{number:06}.parquet", plan.recipe)
+            summary.images += len(part.files)
+            summary.bad.update(part.bad)
+            progress(len(rows))
+    summary.seconds = time.perf_counter() - began
+    if not plan.out.exists():
+        _join(plan, summary)
+    return summary
+
+
+def decoded(names: Sequence[str], plan: Plan, pool: ThreadPoolExecutor) -> Iterator[Row]:
+    """Each file's pixels, or what is wrong with it, in order; *pool* is ahead by some batches."""
+    waiting: deque[tuple[str, Future[NDArray[Any] | str]]] = deque()
+    for name in names:
+        waiting.append((name, pool.submit(_read, plan.folder / name, plan.transform)))
+        if len(waiting) > AHEAD * plan.batch + plan.workers:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    for name, future in waiting:
+        yield name, future.result()
+
+
+def encoded(rows: Iterator[Row], encoder: Encoder, batch: int) -> Iterator[Row]:
+    """Each file's embedding, or what is wrong with it, in order: every call is full, but the last is filled up."""
+    waiting: deque[tuple[list[Row], Future[Arrays] | None]] = deque()
+    group: list[Row] = []
+    for row in rows:
+        group.append(row)
+        if sum(not isinstance(found, str) for _, found in group) == batch:
+            waiting.append(_started(group, encoder, batch))
+            group = []
+            if len(waiting) == encoder.under_way:
+                yield from _finished(*waiting.popleft(), encoder)
+    waiting.append(_started(group, encoder, batch))
+    for each in waiting:
+        yield from _finished(*each, encoder)
+
+
+def _started(group: list[Row], encoder: Encoder, batch: int) -> tuple[list[Row], Future[Arrays] | None]:
+    good = [found for _, found in group if not isinstance(found, str)]
+    if not good:
+        return group, None
+    pixels = np.stack([*good, *[good[0]] * (batch - len(good))])
+    return [(name, found if isinstance(found, str) else "") for name, found in group], encoder.start({"image": pixels})
+
+
+def _finished(group: list[Row], future: Future[Arrays] | None, encoder: Encoder) -> Iterator[Row]:
+    found = iter(next(iter(encoder.result(future).values()))) if future else iter(())
+    for name, reason in group:
+        yield name, reason if future is None or reason != "" else next(found)
+
+
+def _read(path: Path, transform: Transform) -> NDArray[Any] | str:
+    """The picture at *path* as the model takes it, or why there is none."""
+    try:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            return "no regular file"
+        if state.st_size > LARGEST:
+            return f"{state.st_size} bytes: more than {LARGEST} are not read"
+        return transform(path.read_bytes())
+    except OSError as exc:
+        return exc.strerror or type(exc).__name__
+    except UsageError as exc:
+        return str(exc)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What earlier runs did: files with an embedding, bad ones with the reason, and the number of parts."""
+
+    files: frozenset[str] = frozenset()
+    bad: Mapping[str, str] = field(default_factory=dict)
+    parts: int = 0
+
+
+class Part:
+    """So many files, in order: those with an embedding, and the bad ones."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.bad = {name: found for name, found in rows if isinstance(found, str)}
+        good = [(name, found) for name, found in rows if not isinstance(found, str)]
+        self.files = [name for name, _ in good]
+        self.embeddings = np.array([found for _, found in good], np.float32)
+
+    def write(self, path: Path, recipe: Mapping[str, object]) -> None:
+        """Whole or not at all."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        width = self.embeddings.shape[-1] if self.files else 0
+        rows = pa.FixedSizeListArray.from_arrays(pa.array(self.embeddings.ravel()), max(width, 1))
+        columns = {"file": pa.array(self.files, pa.string()), "embedding": rows}
+        table = pa.table(columns).replace_schema_metadata(_noted(recipe, self.bad))
+        with whole(path) as partial:
+            pq.write_table(table, partial)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file beside *path* to write, which becomes *path* once it is whole and on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _noted(recipe: Mapping[str, object], bad: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {NOTE: json.dumps({"recipe": recipe, "bad": bad}).encode()}
+
+
+def _note(schema: pa.Schema) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((schema.metadata or {}).get(NOTE, b"{}"))
+    return found
+
+
+def _begun(plan: Plan) -> Begun:
+    """What is done of *plan*: in the output if that is whole, else in the parts.
+
+    Raises:
+        UsageError: it is of another recipe, or no file of ours.
+    """
+    if plan.out.exists():
+        paths = [plan.out]
+        shutil.rmtree(plan.parts, ignore_errors=True)  # it was killed after it had joined them
+    elif plan.parts.is_dir():
+        paths = sorted(plan.parts.glob("*.parquet"))
+    else:
+        return Begun()
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files: list[str] = []
+    bad: dict[str, str] = {}
+    for path in paths:
+        try:
+            note = _note(pq.read_schema(path))
+            files += pq.read_table(path, columns=["file"])["file"].to_pylist()
+        except (OSError, pa.ArrowException, KeyError) as exc:
+            msg = f"{path} cannot be read: {exc}; remove it, or give another -o"
+            raise UsageError(msg) from exc
+        if note.get("recipe") != json.loads(json.dumps(plan.recipe)):
+            msg = f"{path} holds embeddings of another cell or preprocessing: remove it, or give another -o"
+            raise UsageError(msg)
+        bad |= note["bad"]
+    return Begun(frozenset(files), bad, len(paths))
+
+
+def _join(plan: Plan, summary: Summary) -> None:
+    """The parts in one file, one row group each, and the parts removed."""
+    import pyarrow.parquet as pq
+
+    paths = sorted(plan.parts.glob("*.parquet"))
+    full = [path for path in paths if pq.read_metadata(path).num_rows]
+    if not full:
+        shutil.rmtree(plan.parts)
+        name, reason = next(iter(summary.bad.items()))
+        msg = f"{plan.folder}: no picture could be read; the first: {name}: {reason}"
+        raise UsageError(msg)
+    schema = pq.read_schema(full[0]).with_metadata(_noted(plan.recipe, summary.bad))
+    with whole(plan.out) as partial, pq.ParquetWriter(partial, schema) as writer:
+        for path in full:
+            writer.write_table(pq.read_table(path).replace_schema_metadata(schema.metadata))
+    shutil.rmtree(plan.parts)
