@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from clip_bench.models import shapes_tiny
 from clip_bench.models.towers import PAIR_TEXTS
 from clip_bench.specs import ModelSpec, Tower
 from clip_bench.store import Store
+
+if TYPE_CHECKING:
+    from open_clip.transform import PreprocessCfg
 
 NAME = "feeds.npz"
 PAIR_STREAM = 7001  # the key of the stream that shuffles the texts of a pair
@@ -179,15 +183,21 @@ def images(spec: ModelSpec, samples: Samples) -> NDArray[np.float32]:
 
 def transform(spec: ModelSpec) -> Callable[[object], NDArray[np.float32]]:
     """open_clip's own evaluation transform, from a PIL image to a (3, h, w) array."""
+    from open_clip.transform import image_transform_v2
+
+    change = image_transform_v2(preprocessing(spec), is_train=False)
+    return lambda image: change(image).numpy()
+
+
+def preprocessing(spec: ModelSpec) -> PreprocessCfg:
+    """What open_clip's transform is made of: mean, standard deviation, interpolation and how it resizes."""
     from open_clip import get_pretrained_cfg, list_pretrained_tags_by_model
-    from open_clip.transform import PreprocessCfg, image_transform_v2
+    from open_clip.transform import PreprocessCfg
 
     tags = [spec.pretrained] if spec.pretrained else list_pretrained_tags_by_model(spec.architecture)
     published = get_pretrained_cfg(spec.architecture, tags[0]) if tags else {}
     names = ("mean", "std", "interpolation", "resize_mode")
-    config = PreprocessCfg(size=spec.image_size, **{name: published[name] for name in names if name in published})
-    change = image_transform_v2(config, is_train=False)
-    return lambda image: change(image).numpy()
+    return PreprocessCfg(size=spec.image_size, **{name: published[name] for name in names if name in published})
 
 
 def tokens(spec: ModelSpec, texts: Sequence[str]) -> NDArray[np.int64]:

@@ -1,0 +1,105 @@
+"""An encoded picture to pixels: what is none, is damaged, or is too large to trust is refused with one line."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+from PIL import Image, UnidentifiedImageError
+
+from clip_bench.data.folders import DAMAGE, FORMATS
+from clip_bench.errors import UsageError
+
+NARROWEST = 64  # the longer side over the shorter: the reference makes 224 × 14336 pixels of 1 × 64
+_REMARKS = threading.Lock()  # the filters of warnings are the process's
+
+
+def opened(stored: bytes) -> Image.Image:
+    """The picture's mode and size; its pixels are not decoded yet.
+
+    Raises:
+        UsageError: no picture, a damaged header, more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, or one side more
+            than :data:`NARROWEST` times the other.
+    """
+    with refusing():
+        with _REMARKS, warnings.catch_warnings():  # remarks on odd metadata; a size is judged below
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(stored), formats=FORMATS)
+        check(image.size)
+        return image
+
+
+def picture(stored: bytes) -> Image.Image:
+    """The first frame of an encoded picture, decoded by Pillow, in its own mode; EXIF's orientation is not heeded.
+
+    Raises:
+        UsageError: as :func:`opened`, or the pixels are damaged.
+    """
+    return loaded(opened(stored))
+
+
+def loaded(image: Image.Image) -> Image.Image:
+    """*image* with its pixels decoded by Pillow; UsageError where they are damaged."""
+    with refusing():
+        image.load()
+    return image
+
+
+def bands(stored: bytes) -> Image.Image:
+    """The same pixels as :func:`picture`, by the fastest decoder here: a grey or colour JPEG in mode RGBX, without a copy.
+
+    Raises:
+        UsageError: as :func:`picture`.
+    """
+    image = opened(stored)
+    if image.format not in {"JPEG", "MPO"} or image.mode not in {"L", "RGB"} or not find_spec("simplejpeg"):
+        return loaded(image)
+    return _turbo(stored) or loaded(image)
+
+
+def _turbo(stored: bytes, least: int = 0) -> Image.Image | None:
+    """A JPEG by libjpeg-turbo; None where that refuses it, so that Pillow has the last word on what is damaged.
+
+    With *least*, decoded at the least scale that leaves both sides at least so long.
+    """
+    import simplejpeg
+
+    try:
+        pixels = simplejpeg.decode_jpeg(stored, "RGBX", min_height=least, min_width=least, min_factor=1)
+    except ValueError:
+        return None
+    height, width = pixels.shape[:2]
+    return Image.frombuffer("RGBX", (width, height), pixels, "raw", "RGBX", 0, 1)
+
+
+def check(size: tuple[int, int]) -> None:
+    """UsageError where *size*, (width, height), is more than can be resized safely."""
+    width, height = size
+    most = Image.MAX_IMAGE_PIXELS
+    if most is not None and width * height > most:
+        msg = f"{width} × {height} pixels are more than the {most} that are decoded: make it smaller"
+        raise UsageError(msg)
+    if max(size) > NARROWEST * min(size):
+        msg = f"{width} × {height} pixels: one side is more than {NARROWEST} times the other: cut it"
+        raise UsageError(msg)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what Pillow raises on a bad file into one line that says what is wrong with it."""
+    try:
+        yield
+    except UnidentifiedImageError as exc:
+        msg = f"no picture of a known format: give {', '.join(FORMATS)}"
+        raise UsageError(msg) from exc
+    except Image.DecompressionBombError as exc:
+        msg = f"{exc}: make it smaller".replace("\n", " ")
+        raise UsageError(msg) from exc
+    except DAMAGE as exc:
+        said = (getattr(exc, "strerror", None) or str(exc) or type(exc).__name__).splitlines()[0]
+        msg = f"damaged: {said}: get the file anew"
+        raise UsageError(msg) from exc
