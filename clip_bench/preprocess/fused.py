@@ -35,6 +35,13 @@ def transform(spec: ModelSpec) -> Callable[[bytes], NDArray[np.float32]]:
     return lambda stored: change(crop(decode.fastest(stored), planned))
 
 
+def scaled(spec: ModelSpec) -> Callable[[bytes], NDArray[np.float32]]:
+    """As :func:`transform`, from a JPEG that is decoded at a scale, where one of at least the resized size is left."""
+    planned = plan.of(spec)
+    change = normaliser(planned)
+    return lambda stored: change(crop(decode.scaled(stored, planned.resized), planned))
+
+
 def normaliser(planned: Plan) -> Callable[[Pixels], NDArray[np.float32]]:
     """(x / 255 - mean) / std of (h, w, 3) pixels as one multiply-add, straight into (3, h, w)."""
     scale = (1 / (255 * np.array(planned.std))).astype(np.float32)[:, None, None]
