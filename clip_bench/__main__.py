@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from clip_bench.commands import Command, audit, ceilings, compile, doctor, listing, report, timings  # noqa: A004
+from clip_bench.commands import Command, audit, ceilings, compile, doctor, listing, preprocess, report, timings  # noqa: A004
 from clip_bench.errors import ClipBenchError
 
 COMMANDS: Mapping[str, Command] = {
@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, Command] = {
     "compile": compile,
     "doctor": doctor,
     "ceilings": ceilings,
+    "preprocess": preprocess,
     "report": report,
     "timings": timings,
     "audit": audit,
