@@ -7,7 +7,18 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from clip_bench.commands import Command, audit, ceilings, compile, doctor, embed, listing, report, timings  # noqa: A004
+from clip_bench.commands import (
+    Command,
+    audit,
+    ceilings,
+    compile,  # noqa: A004
+    doctor,
+    embed,
+    listing,
+    preprocess,
+    report,
+    timings,
+)
 from clip_bench.errors import ClipBenchError
 
 COMMANDS: Mapping[str, Command] = {
@@ -16,6 +27,7 @@ COMMANDS: Mapping[str, Command] = {
     "embed": embed,
     "doctor": doctor,
     "ceilings": ceilings,
+    "preprocess": preprocess,
     "report": report,
     "timings": timings,
     "audit": audit,

@@ -4,35 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clip_bench.errors import UsageError
-from clip_bench.models import feeds
-from clip_bench.preprocess import decode, fused
+from clip_bench.preprocess import fused, others
 from clip_bench.specs import ModelSpec
+
+REFERENCE = "open_clip"
 
 Transform = Callable[[bytes], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One way: *make* gives its transform for a model; *differs* says how its result differs from the reference."""
+    """One way: *make* gives for a model the function whose time counts; *differs* says what is not the reference's.
 
-    make: Callable[[ModelSpec], Transform]
+    *make*'s function takes an encoded picture, or what *before* makes of one, outside the time.
+    """
+
+    make: Callable[[ModelSpec], Callable[[Any], NDArray[np.float32]]]
     differs: str
-
-
-def _open_clip(spec: ModelSpec) -> Transform:
-    change = feeds.transform(spec)
-    return lambda stored: change(decode.picture(stored))
+    before: Callable[[bytes], Any] | None = None
 
 
 VARIANTS: Mapping[str, Variant] = {
-    "open_clip": Variant(make=_open_clip, differs="the reference: resized and cropped in its own mode, then RGB"),
+    REFERENCE: Variant(make=others.reference, differs="the reference: resized and cropped in its own mode, then RGB"),
+    "rgb_first": Variant(make=others.converted("RGB"), differs="RGB before the resize: transparent pixels count"),
+    "grey": Variant(make=others.converted("L"), differs="no colours"),
+    "tensor": Variant(make=others.tensor, differs="RGB first, torchvision's antialiased resize of a tensor"),
+    "opencv_cubic": Variant(
+        make=others.opencv("INTER_CUBIC"), differs="no transparency, a cubic of 4 × 4 pixels: aliases"
+    ),
+    "opencv_area": Variant(make=others.opencv("INTER_AREA"), differs="no transparency, the mean of each pixel's area"),
+    "decoded": Variant(
+        make=others.opencv_resize("INTER_AREA"),
+        before=others.opencv_decoded,
+        differs="opencv_area from decoded pixels: decoding is not in its time, not comparable",
+    ),
     "fused": Variant(make=fused.transform, differs="none: the crop's box alone is resized, one multiply-add"),
+    "fused_scaled": Variant(make=fused.scaled, differs="not exact: as fused, a large JPEG is decoded at a scale"),
 }
+
+
+def find(name: str) -> Variant:
+    """The variant *name*; UsageError where there is none."""
+    if name not in VARIANTS:
+        msg = f"no variant of preprocessing is called {name!r}: give one of {', '.join(VARIANTS)}"
+        raise UsageError(msg)
+    return VARIANTS[name]
 
 
 def transform(name: str, spec: ModelSpec) -> Transform:
@@ -41,8 +63,8 @@ def transform(name: str, spec: ModelSpec) -> Transform:
     Raises:
         UsageError: there is no such variant. What it returns raises it for what is no picture, is damaged, has too many
             pixels, or is more than 64 times as long as wide.
+        UnavailableError: the variant's package is not installed.
     """
-    if name not in VARIANTS:
-        msg = f"no variant of preprocessing is called {name!r}: give one of {', '.join(VARIANTS)}"
-        raise UsageError(msg)
-    return VARIANTS[name].make(spec)
+    variant = find(name)
+    change, before = variant.make(spec), variant.before
+    return change if before is None else lambda stored: change(before(stored))

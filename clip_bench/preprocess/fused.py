@@ -22,17 +22,24 @@ Span = tuple[float, float]
 def pixels(spec: ModelSpec) -> Callable[[bytes], Pixels]:
     """From an encoded picture to the crop before normalisation, (h, w, 3).
 
-    The function raises UsageError for what :func:`clip_bench.preprocess.decode.bands` refuses.
+    The function raises UsageError for what :func:`clip_bench.preprocess.decode.fastest` refuses.
     """
     planned = plan.of(spec)
-    return lambda stored: crop(decode.bands(stored), planned)
+    return lambda stored: crop(decode.fastest(stored), planned)
 
 
 def transform(spec: ModelSpec) -> Callable[[bytes], NDArray[np.float32]]:
     """From an encoded picture to what the model takes, (3, h, w), contiguous; raises as :func:`pixels` does."""
     planned = plan.of(spec)
     change = normaliser(planned)
-    return lambda stored: change(crop(decode.bands(stored), planned))
+    return lambda stored: change(crop(decode.fastest(stored), planned))
+
+
+def scaled(spec: ModelSpec) -> Callable[[bytes], NDArray[np.float32]]:
+    """As :func:`transform`, from a JPEG that is decoded at a scale, where one of at least the resized size is left."""
+    planned = plan.of(spec)
+    change = normaliser(planned)
+    return lambda stored: change(crop(decode.scaled(stored, planned.resized), planned))
 
 
 def normaliser(planned: Plan) -> Callable[[Pixels], NDArray[np.float32]]:
@@ -41,7 +48,8 @@ def normaliser(planned: Plan) -> Callable[[Pixels], NDArray[np.float32]]:
     shift = (-np.array(planned.mean) / planned.std).astype(np.float32)[:, None, None]
 
     def change(rows: Pixels) -> NDArray[np.float32]:
-        out = np.multiply(rows.transpose(2, 0, 1), scale, order="C", dtype=np.float32)
+        out = np.empty((3, *rows.shape[:2]), np.float32)
+        np.multiply(rows.transpose(2, 0, 1), scale, out=out, dtype=np.float32)
         out += shift
         return out
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from clip_bench.errors import UsageError
 from clip_bench.models import feeds
 from clip_bench.specs import ModelSpec
 
@@ -39,6 +42,24 @@ class Plan:
     def corner(self, width: int, height: int) -> tuple[int, int]:
         """Left and top of the crop in a resized picture of *width* and *height*, as torchvision's CenterCrop rounds."""
         return max(0, round((width - self.size) / 2.0)), max(0, round((height - self.size) / 2.0))
+
+    def cropped(self, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The crop of a resized picture, (h, w, 3)."""
+        left, top = self.corner(rows.shape[1], rows.shape[0])
+        return rows[top : top + self.size, left : left + self.size]
+
+
+def unpadded(spec: ModelSpec) -> Plan:
+    """The plan of *spec* for a variant that cannot pad.
+
+    Raises:
+        UsageError: the model's transform pads.
+    """
+    planned = of(spec)
+    if planned.mode == "longest":
+        msg = f"{spec.name} pads its pictures, which this variant does not: take open_clip or fused"
+        raise UsageError(msg)
+    return planned
 
 
 def of(spec: ModelSpec) -> Plan:

@@ -1,0 +1,51 @@
+"""The reference model's embeddings of what variants make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_bench.models import feeds, towers
+from clip_bench.models.weights import Source
+from clip_bench.preprocess.measure import Captions
+from clip_bench.specs import Tower
+
+BATCH = 16
+
+Floats = NDArray[np.float32]
+
+
+def towers_of(source: Source) -> tuple[Callable[[Floats], Floats], Callable[[NDArray[np.int64]], Floats]]:
+    """The FP32 PyTorch towers of *source* for arrays of any length: pictures to rows, tokens to rows."""
+    import torch
+
+    model = source.model()
+
+    def made(tower: Tower) -> Callable[[NDArray[np.generic]], Floats]:
+        module = towers.module(model, tower, torch.float32)
+
+        def embed(rows: NDArray[np.generic]) -> Floats:
+            with torch.inference_mode():
+                parts = [module(torch.from_numpy(rows[i : i + BATCH])).numpy() for i in range(0, len(rows), BATCH)]
+            return np.concatenate(parts)
+
+        return embed
+
+    return made(Tower.IMAGE), made(Tower.TEXT)
+
+
+def captions(
+    told: dict[str, tuple[str, ...]], source: Source, embed: Callable[[NDArray[np.int64]], Floats]
+) -> Callable[[Sequence[str]], Captions | None]:
+    """For pictures by name, the embeddings of their captions; None where none of at least two has any."""
+
+    def of(names: Sequence[str]) -> Captions | None:
+        words = sorted({caption for name in names for caption in told.get(name, ())})
+        if len(names) < 2 or not words:  # noqa: PLR2004  among one picture every answer is right
+            return None
+        positives = np.array([[word in told.get(name, ()) for word in words] for name in names])
+        return Captions(rows=embed(feeds.tokens(source.spec, words)), positives=positives)
+
+    return of
