@@ -11,7 +11,7 @@ import pytest
 from clip_bench.specs import Load, Pattern
 from clip_bench.timing.paired import Interval
 
-SCRIPTS = ("overhead", "benchmark_app", "ratios", "cost")
+SCRIPTS = ("overhead", "benchmark_app", "ratios", "cost", "embed")
 
 
 @pytest.fixture
@@ -208,3 +208,19 @@ def test_the_stopwatch_times_the_rounds_alone(claim):
     )
 
     assert (last, len(watch.stats["data"])) == (4, 3)
+
+
+def test_embedding_is_calibrated_on_other_files_than_it_embeds(claim, monkeypatch, tmp_path):
+    embed = claim("embed")
+    monkeypatch.setattr(embed, "SHARED", tmp_path / "nowhere")
+    monkeypatch.setattr(embed, "SIZE", (64, 48))
+    folder, own = tmp_path / "folder", tmp_path / "own"
+    folder.mkdir()
+    own.mkdir()
+
+    assert embed.fill(folder, own) == "25 generated pictures, in turn"
+
+    one, other = ({path.read_bytes() for path in each.glob("*.jpg")} for each in (folder, own))
+    assert len(list(folder.iterdir())) == embed.FILES
+    assert len(one) == len(other) == 25
+    assert not one & other
