@@ -213,7 +213,7 @@ def test_the_stopwatch_times_the_rounds_alone(claim):
 def test_embedding_is_calibrated_on_other_files_than_it_embeds(claim, monkeypatch, tmp_path):
     embed = claim("embed")
     monkeypatch.setattr(embed, "SHARED", tmp_path / "nowhere")
-    monkeypatch.setattr(embed, "SIZE", (64, 48))
+    monkeypatch.setattr(embed, "SIZE", (96, 64))
     folder, own = tmp_path / "folder", tmp_path / "own"
     folder.mkdir()
     own.mkdir()
