@@ -10,7 +10,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_bench.data import Samples, folders, generated
+from clip_bench.data import Samples, generated, sets
+from clip_bench.data.listing import told
 from clip_bench.graphs import Calibration
 from clip_bench.models import feeds as feeding
 from clip_bench.models import reference as referring
@@ -119,10 +120,10 @@ def _samples(settings: Settings, spec: ModelSpec) -> tuple[Samples, Samples]:
     """Calibration and evaluation samples, disjoint: your own data by path, else generated scenes."""
     size, n = spec.image_size, settings.samples or SAMPLES
     if settings.data is not None:
-        found = folders.read(settings.data)
-        if found.problems:
-            _log.warning("%s: %d left out: %s", settings.data, len(found.problems), "; ".join(found.problems))
-        return folders.split(found, CALIBRATION_SAMPLES, n)
+        found = sets.split(settings.data_kind, settings.data, settings.data_root, CALIBRATION_SAMPLES, n)
+        if found[0].problems:
+            _log.warning("%s%s", settings.data, told(found[0].problems))
+        return found
     chosen = generated.calibration(CALIBRATION_SCENES, size)
     if spec.weights.kind == "embedded" and settings.samples is None:
         return chosen, generated.evaluation(EMBEDDED_SAMPLES, EMBEDDED_SAMPLES, size)
