@@ -7,7 +7,20 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from clip_bench.commands import Command, audit, ceilings, compile, doctor, listing, report, timings  # noqa: A004
+from clip_bench.commands import (
+    Command,
+    audit,
+    ceilings,
+    compile,  # noqa: A004
+    doctor,
+    evaluate,
+    listing,
+    report,
+    score,
+    timings,
+    tokens,
+    topk,
+)
 from clip_bench.errors import ClipBenchError
 
 COMMANDS: Mapping[str, Command] = {
@@ -18,6 +31,10 @@ COMMANDS: Mapping[str, Command] = {
     "report": report,
     "timings": timings,
     "audit": audit,
+    "score": score,
+    "evaluate": evaluate,
+    "topk": topk,
+    "tokens": tokens,
 }
 
 
