@@ -26,7 +26,9 @@ CALIBRATED = frozenset({Precision.INT8_QDQ, Precision.INT8_NNCF, Precision.INT8_
 
 
 def labelled(listing: Listing, most: int | None) -> tuple[Entry, ...]:
-    """The entries of *listing* to classify: all with a class, or *most* of them, the same ones everywhere.
+    """The entries of *listing* that have a class, in its order; where only *most* are wanted, in that of a draw.
+
+    A draw depends on names alone, so that it is the same everywhere.
 
     Raises:
         UsageError: there are no classes, or only one.
@@ -36,10 +38,8 @@ def labelled(listing: Listing, most: int | None) -> tuple[Entry, ...]:
             f"{listing.name} has captions and no classes; evaluate takes imagenet, cifar100, mini_imagenet, or folders"
         )
         raise UsageError(msg)
-    chosen = (
-        listing.entries if most is None else [listing.entries[row] for row in sorted(ranked(listing.entries)[:most])]
-    )
-    return tuple(entry for entry in chosen if entry.label != NO_LABEL)
+    entries = [entry for entry in listing.entries if entry.label != NO_LABEL]
+    return tuple(entries if most is None else (entries[row] for row in ranked(entries)))
 
 
 def reserved(settings: Settings, cases: Iterable[Case]) -> frozenset[str]:
@@ -58,10 +58,14 @@ def predictions(
     entries: Sequence[Entry],
     spent: frozenset[str],
     left_out: list[str],
+    most: int | None = None,
 ) -> Iterator[Prediction]:
-    """A prediction for each of *entries* that can be opened and is not *spent*; *left_out* grows by the others."""
+    """A prediction for each of *entries* that can be opened and is not *spent*, or for the first *most* of these.
+
+    *left_out* grows by those that cannot be opened.
+    """
     change = feeds.transform(encoders.image.case.model)
-    rest = _opened(entries, change, spent, left_out)
+    rest = islice(_opened(entries, change, spent, left_out), most)
     while part := list(islice(rest, TOGETHER)):
         rows = encoders.image(np.stack([row for _, row in part]))
         cosines = metrics.rank(rows, classes)

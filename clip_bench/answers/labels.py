@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clip_bench.errors import UsageError
 
+DIGITS = 5  # of a unit row that kernels agree on
 PROMPTS = ("single", "ensemble", "name")
 
 
@@ -36,10 +37,10 @@ def parse(given: str) -> tuple[str, ...]:
     return labels
 
 
-def alike(labels: Sequence[str], tokens: NDArray[np.int64]) -> str:
-    """Which of *labels* have the same *tokens*, so that no model can tell them apart; empty where none have."""
+def alike(labels: Sequence[str], rows: NDArray[np.float64]) -> str:
+    """Which of *labels* have equal unit *rows*, so that the model cannot tell them apart; empty where none have."""
     groups: dict[bytes, list[str]] = {}
-    for label, row in zip(labels, tokens, strict=True):
+    for label, row in zip(labels, np.round(rows, DIGITS) + 0.0, strict=True):
         groups.setdefault(row.tobytes(), []).append(label)
     several = [", ".join(group) for group in groups.values() if len(group) > 1]
     return f"read alike, so scored alike: {'; '.join(several)}" if several else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -83,7 +84,7 @@ def _read(spec: ModelSpec, folder: Path) -> dict[str, NDArray[np.int64]]:
     found = {}
     for path in paths:
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 tokens, text, model = stored["tokens"], str(stored["text"]), str(stored["model"])
         except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as exc:
             msg = f"{path}: no npz with tokens, text and model; make it anew with clip-bench tokens"

@@ -58,7 +58,9 @@ def run(options: argparse.Namespace) -> int:
     with loaded(chosen, settings, found) as encoders:
         spent = classify.reserved(settings, (chosen.image, chosen.text))
         classes = encoders.classes(texts, encode, _every(len(texts), "classes", 12))
-        made = classify.predictions(encoders, classes, classify.twins_of(texts), entries, spent, left_out)
+        made = classify.predictions(
+            encoders, classes, classify.twins_of(texts), entries, spent, left_out, settings.samples
+        )
         lines = _lines(made, counted, left_out, _every(len(entries), "pictures"))
         if options.predictions:
             head = predictions.header(chosen.name, listing.name, len(listing.classes), options.prompts)

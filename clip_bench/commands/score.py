@@ -47,11 +47,11 @@ def run(options: argparse.Namespace) -> int:
     chosen, settings, found = choosing.chosen(options)
     spec = chosen.text.model
     encode = reader(spec, options.tokens) if options.tokens else tokenizer(spec)
-    if note := naming.alike(labels, encode(labels)):
-        sys.stderr.write(f"{spec.name}: {note}\n")
     answers = []
     with loaded(chosen, settings, found) as encoders:
         classes = encoders.classes([[label] for label in labels], encode)
+        if note := naming.alike(labels, classes):
+            sys.stderr.write(f"{spec.name}: {note}\n")
         for path in options.pictures:
             try:
                 answer = scores.score(path, labels, encoders, classes)

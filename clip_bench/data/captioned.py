@@ -147,8 +147,8 @@ def _csv(index: Path, problems: list[str]) -> Told:
 
 def _tsv(index: Path, problems: list[str]) -> Told:
     for number, line in enumerate(index.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        caption, tab, name = (part.strip() for part in line.partition("\t"))
-        if number == 1 and caption.lower() == "caption":
+        caption, tab, name = line.partition("\t")
+        if number == 1 and caption.strip().lower() == "caption":
             continue
         if not tab or "://" in name:
             what = "a URL, and nothing is fetched: name a local file" if tab else "no caption and file"

@@ -42,7 +42,7 @@ def read(path: Path) -> dict[str, Any]:
             raise ValueError(msg)  # noqa: TRY004  the value of a file, not the type of an argument
         return {_text(key): value.array() if isinstance(value, _Array) else value for key, value in found.items()}
     except DAMAGE as exc:
-        said = str(getattr(exc, "strerror", None) or exc or type(exc).__name__).splitlines()[0]
+        said = (getattr(exc, "strerror", None) or str(exc) or type(exc).__name__).splitlines()[0]
         msg = f"{path}: no pickle that can be read safely: {said}; fetch CIFAR-100's python version anew"
         raise UsageError(msg) from exc
 
