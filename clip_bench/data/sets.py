@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ READERS: Mapping[str, Callable[[Path, Path | None], Listing]] = {
     "conceptual": captioned.conceptual,
     "parquet": parquet.read,
 }
+
+_log = logging.getLogger(__name__)
 
 
 def listing(kind: str, path: Path, root: Path | None = None) -> Listing:
@@ -47,12 +50,22 @@ def listing(kind: str, path: Path, root: Path | None = None) -> Listing:
 def split(kind: str, path: Path, root: Path | None, calibration: int, evaluation: int) -> tuple[Samples, Samples]:
     """At most *calibration* and *evaluation* pictures that share no content, the same ones everywhere.
 
+    What is not there, or cannot be opened, is logged and counted.
+
     Raises:
         UsageError: nothing there can be used, or fewer than two different pictures.
     """
     if kind:
-        return listings.split(listing(kind, path, root), calibration, evaluation)
+        whole = listing(kind, path, root)
+        parts = listings.split(whole, calibration, evaluation)
+        broken = parts[0].problems[len(whole.problems) :]
+        if parts[0].problems or whole.expected != len(whole.entries):
+            _log.warning("%s", whole.summary(broken))
+        return parts
     if root is not None:
         msg = "--data-root goes with a data set's name: --data NAME:FILE"
         raise UsageError(msg)
-    return folders.split(folders.read(path), calibration, evaluation)
+    found = folders.read(path)
+    if found.problems:
+        _log.warning("%s%s", path, listings.told(found.problems))
+    return folders.split(found, calibration, evaluation)

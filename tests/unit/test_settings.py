@@ -196,7 +196,7 @@ def test_a_name_that_is_not_known_is_told_with_those_that_are(parsed, tmp_path):
         UsageError, match=f"--data imagnet:{tmp_path}: no such file or folder; NAME:PATH takes imagenet, "
     ):
         checked(parsed("--data", f"imagnet:{tmp_path}"))
-    with pytest.raises(UsageError, match="--data coco:gone: no such file or folder$"):
+    with pytest.raises(UsageError, match=r"--data coco:gone: no such file or folder$"):
         checked(parsed("--data", "coco:gone"))
-    with pytest.raises(UsageError, match="--data-root gone: no such file or folder$"):
+    with pytest.raises(UsageError, match=r"--data-root gone: no such file or folder$"):
         checked(parsed("--data", f"coco:{tmp_path}", "--data-root", "gone"))

@@ -242,7 +242,7 @@ def test_saved_tokens_give_the_same_scores(ran, shown, tmp_path):
     assert ran(*asked, "--tokens", tmp_path / "npz") == ran(*asked)
 
 
-def test_the_texts_of_a_data_set_are_saved_for_its_evaluation(ran, shown, tmp_path):
+def test_what_is_said_of_a_thousand_classes_can_be_saved_before(ran, shown, tmp_path):
     data = ("evaluate", "--data", f"imagenet:{shown / 'wnids'}", "--samples", 8, "--prompts", "name")
 
     assert ran("tokens", "--classes", "imagenet", "--prompts", "name", "-o", tmp_path / "npz")[0] == 0

@@ -38,7 +38,7 @@ def test_a_run_takes_the_same_pictures_every_time(fish, small, caplog):
 
     assert (len(calibration.pictures), len(evaluated.pictures)) == (6, 4)
     assert len(evaluated.prompts) == 1000
-    assert "imagenet: 50,000 expected, 10 found; 10.png: no such file" in caplog.text
+    assert "imagenet: 50,000 expected, 10 found; 1 left out: 10.png: no such file" in caplog.text
 
 
 def test_without_a_name_a_path_is_what_it_was(tmp_path):
