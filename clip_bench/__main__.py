@@ -14,10 +14,14 @@ from clip_bench.commands import (
     compile,  # noqa: A004
     doctor,
     embed,
+    evaluate,
     listing,
     preprocess,
     report,
+    score,
     timings,
+    tokens,
+    topk,
 )
 from clip_bench.errors import ClipBenchError
 
@@ -31,6 +35,10 @@ COMMANDS: Mapping[str, Command] = {
     "report": report,
     "timings": timings,
     "audit": audit,
+    "score": score,
+    "evaluate": evaluate,
+    "topk": topk,
+    "tokens": tokens,
 }
 
 

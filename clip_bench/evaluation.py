@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -10,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_bench.data import Samples, folders, generated
+from clip_bench.data import Samples, generated, sets
 from clip_bench.graphs import Calibration
 from clip_bench.models import feeds as feeding
 from clip_bench.models import reference as referring
@@ -26,8 +25,6 @@ from clip_bench.store import Store
 EMBEDDED_SAMPLES = 500  # of each kind: MLPerf's 99 % rule needs as many to tell one point
 CALIBRATION_SAMPLES = 300  # as many as the largest published recipe takes
 CALIBRATION_SCENES = 450  # a third shows one object, whose name is a prompt: that leaves as many texts as pictures
-
-_log = logging.getLogger(__name__)
 
 
 def scoped(settings: Settings, case: Case) -> Settings:
@@ -118,10 +115,7 @@ def _samples(settings: Settings, spec: ModelSpec) -> tuple[Samples, Samples]:
     """Calibration and evaluation samples, disjoint: your own data by path, else generated scenes."""
     size, n = spec.image_size, settings.samples or SAMPLES
     if settings.data is not None:
-        found = folders.read(settings.data)
-        if found.problems:
-            _log.warning("%s: %d left out: %s", settings.data, len(found.problems), "; ".join(found.problems))
-        return folders.split(found, CALIBRATION_SAMPLES, n)
+        return sets.split(settings.data_kind, settings.data, settings.data_root, CALIBRATION_SAMPLES, n)
     chosen = generated.calibration(CALIBRATION_SCENES, size)
     if spec.weights.kind == "embedded" and settings.samples is None:
         return chosen, generated.evaluation(EMBEDDED_SAMPLES, EMBEDDED_SAMPLES, size)

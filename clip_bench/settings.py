@@ -18,6 +18,9 @@ SAMPLES = 64
 ROUNDS = "p90"
 SWEEP: Mapping[Tower, tuple[int, ...]] = {Tower.IMAGE: (1, 8, 16, 32), Tower.TEXT: (1, 4, 32)}  # SOPHON's bmodels
 
+# The data sets whose usual forms are known, as in clip_bench.data.sets, which this does not import: it is slow.
+DATA = ("imagenet", "mini_imagenet", "cifar100", "flickr8k", "flickr30k", "coco", "conceptual", "parquet")
+
 # Flags and argparse's arguments; pytest's addoption takes the same.
 OPTIONS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("--model", {
@@ -34,8 +37,13 @@ OPTIONS: tuple[tuple[str, Mapping[str, Any]], ...] = (
         "help": f"evaluation samples (default: {SAMPLES}; shapes_tiny, off an emulator, its whole 1000)",
     }),
     ("--data", {
+        "metavar": "PATH",
+        "help": "evaluate on your own data: a folder of class folders, or a JSON or CSV file of captions; or NAME:PATH, "
+                f"NAME being {', '.join(DATA[:-1])} or {DATA[-1]}: docs/data.md",
+    }),
+    ("--data-root", {
         "type": Path, "metavar": "PATH",
-        "help": "evaluate on your own data: a folder of class folders, or a JSON or CSV file of captions",
+        "help": "where the pictures lie that the file of --data NAME:FILE names (default: beside it)",
     }),
     ("--weights", {
         "type": Path, "metavar": "PATH",
@@ -122,7 +130,8 @@ class Settings:
     """The checked options; ``cache`` is the store's folder.
 
     ``samples`` is None where the user leaves it to the case. ``options`` are names, keys and values. ``batches`` is
-    empty for the sweep, which is another one for each tower.
+    empty for the sweep, which is another one for each tower. ``data_kind`` is one of :data:`DATA`, or empty;
+    ``data_root`` is where the pictures lie, if not at ``data``.
     """
 
     models: tuple[str, ...]
@@ -140,6 +149,8 @@ class Settings:
     percentiles: tuple[float, ...] = percentiles.SHOWN
     paired: bool = False
     roofline: bool = False
+    data_kind: str = ""
+    data_root: Path | None = None
 
     @property
     def by_name(self) -> Mapping[str, Mapping[str, str]]:
@@ -166,8 +177,8 @@ def checked(options: Mapping[str, Any]) -> Settings:
     if threads < 1:
         msg = f"--threads {threads}: at least 1"
         raise UsageError(msg)
-    for name in ("data", "weights"):
-        path = options[name]
+    kind, data = _data(options["data"])
+    for name, path in (("weights", options["weights"]), ("data-root", options.get("data_root"))):
         if path is not None and not path.exists():
             msg = f"--{name} {path}: no such file or folder"
             raise UsageError(msg)
@@ -175,7 +186,9 @@ def checked(options: Mapping[str, Any]) -> Settings:
         models=tuple(options["model"]),
         full=options["full"],
         samples=options["samples"],
-        data=options["data"],
+        data=data,
+        data_kind=kind,
+        data_root=options.get("data_root"),
         weights=options["weights"],
         threads=threads,
         rounds=_rounds(str(options["rounds"])),
@@ -188,6 +201,19 @@ def checked(options: Mapping[str, Any]) -> Settings:
         paired=options.get("paired", False),
         roofline=options.get("roofline", False),
     )
+
+
+def _data(given: str | None) -> tuple[str, Path | None]:
+    """The data set's name, empty where none is given, and its path."""
+    if given is None:
+        return "", None
+    name, colon, rest = str(given).partition(":")
+    kind, path = (name, Path(rest)) if colon and rest and name in DATA else ("", Path(given))
+    if not path.exists():
+        known = f"; NAME:PATH takes {', '.join(DATA)}" if colon and not kind else ""
+        msg = f"--data {given}: no such file or folder{known}"
+        raise UsageError(msg)
+    return kind, path
 
 
 def _rounds(text: str) -> int:

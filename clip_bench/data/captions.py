@@ -15,11 +15,12 @@ FILE_KEYS = ("file", "image", "filename")
 ACCEPTED = 'captions are JSON [{"file": "a.jpg", "captions": ["…"]}, …] or CSV with the columns file and caption'
 
 
-def parse(path: Path) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+def parse(path: Path, suffix: str = "") -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """The captions by file name, in the file's order, and what is wrong with single rows.
 
     Rows of one file are merged. Names are relative, with forward slashes, whatever system wrote them; one that
-    could leave the folder is a problem. Captions are as written, without white space around them.
+    could leave the folder is a problem. Captions are as written, without white space around them. *suffix* tells the
+    form of a file whose name does not.
 
     Raises:
         UsageError: *path* cannot be read as JSON or CSV of an accepted form.
@@ -27,7 +28,7 @@ def parse(path: Path) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     problems = []
     try:
-        for where, row in _rows(path):
+        for where, row in _rows(path, suffix or path.suffix.lower()):
             try:
                 name = _file(row)
                 found[name] = found.get(name, ()) + _captions(row, name)
@@ -39,9 +40,8 @@ def parse(path: Path) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     return found, tuple(problems)
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _rows(path: Path, suffix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Each row with its place; the byte order mark that Windows tools write is no part of the first."""
-    suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         msg = "neither JSON nor CSV by its name"
         raise ValueError(msg)
@@ -74,6 +74,15 @@ def _file(row: Mapping[str, Any]) -> str:
     if not isinstance(name, str):
         msg = "no file"
         raise ValueError(msg)  # noqa: TRY004  the value of a row, not the type of an argument
+    return inside(name)
+
+
+def inside(name: str) -> str:
+    """*name* as a path inside the data, with forward slashes.
+
+    Raises:
+        ValueError: it could leave the data's folder.
+    """
     path = PureWindowsPath(name.strip())
     if path.anchor or ".." in path.parts:
         msg = f"{name!r} leaves the data folder"

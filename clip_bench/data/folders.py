@@ -7,7 +7,7 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -143,26 +143,7 @@ def _gather(root: Path, names: Iterable[str]) -> tuple[list[Picture], list[str]]
     return good, bad
 
 
-def _picture(path: Path, name: str) -> Picture:
-    """The picture at *path*, decoded once to the end; UsageError says why it is not usable, without *path*."""
-    try:
-        stored = path.read_bytes()
-        _decode(stored)
-    except UnidentifiedImageError as exc:
-        msg = f"{name}: no picture of a known format ({', '.join(FORMATS)})"
-        raise UsageError(msg) from exc
-    except (*DAMAGE, Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
-        said = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-        msg = f"{name}: {said.splitlines()[0]}"
-        raise UsageError(msg) from exc
-    return Picture(name=name, sha256=hashlib.sha256(stored).hexdigest(), open=partial(_open, path))
-
-
-def _open(path: Path) -> Image.Image:
-    return _decode(path.read_bytes())
-
-
-def _decode(stored: bytes) -> Image.Image:
+def decode(stored: bytes) -> Image.Image:
     """The first frame, in full. A picture too large to trust is refused; remarks on odd metadata are not passed on."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -170,6 +151,36 @@ def _decode(stored: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(stored), formats=FORMATS)
         image.load()
     return image
+
+
+def opened(
+    name: str, stored: Callable[[], bytes], decode: Callable[[bytes], Image.Image] = decode
+) -> tuple[Image.Image, str]:
+    """The picture called *name*, decoded to the end, and the sha256 of what was *stored*.
+
+    Raises:
+        UsageError: it is not usable, and why, with its name and without its path.
+    """
+    try:
+        read = stored()
+        return decode(read), hashlib.sha256(read).hexdigest()
+    except UnidentifiedImageError as exc:
+        msg = f"{name}: no picture of a known format ({', '.join(FORMATS)})"
+        raise UsageError(msg) from exc
+    except (*DAMAGE, Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
+        said = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+        msg = f"{name}: {said.splitlines()[0]}"
+        raise UsageError(msg) from exc
+
+
+def _picture(path: Path, name: str) -> Picture:
+    """The picture at *path*, decoded once to the end; UsageError says why it is not usable, without *path*."""
+    _, sha256 = opened(name, path.read_bytes)
+    return Picture(name=name, sha256=sha256, open=partial(_open, path))
+
+
+def _open(path: Path) -> Image.Image:
+    return decode(path.read_bytes())
 
 
 def _nothing(path: Path, found: str, problems: list[str]) -> UsageError:

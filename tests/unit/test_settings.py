@@ -175,3 +175,28 @@ def test_a_load_that_cannot_be_is_refused(parsed, arguments, message):
 
 def test_percentiles_may_be_written_as_a_list(parsed):
     assert checked(parsed("--percentiles", "[50, 99.9]")).percentiles == (50, 99.9)
+
+
+def test_data_may_have_a_name_and_a_root(parsed, tmp_path):
+    settings = checked(parsed("--data", f"coco:{tmp_path}", "--data-root", tmp_path))
+
+    assert (settings.data_kind, settings.data, settings.data_root) == ("coco", tmp_path, tmp_path)
+    assert checked(parsed("--data", tmp_path)).data_kind == ""
+
+
+def test_a_folder_with_a_colon_is_a_folder(parsed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cats:dogs").mkdir()
+
+    assert checked(parsed("--data", "cats:dogs")).data == Path("cats:dogs")
+
+
+def test_a_name_that_is_not_known_is_told_with_those_that_are(parsed, tmp_path):
+    with pytest.raises(
+        UsageError, match=f"--data imagnet:{tmp_path}: no such file or folder; NAME:PATH takes imagenet, "
+    ):
+        checked(parsed("--data", f"imagnet:{tmp_path}"))
+    with pytest.raises(UsageError, match=r"--data coco:gone: no such file or folder$"):
+        checked(parsed("--data", "coco:gone"))
+    with pytest.raises(UsageError, match=r"--data-root gone: no such file or folder$"):
+        checked(parsed("--data", f"coco:{tmp_path}", "--data-root", "gone"))

@@ -1,0 +1,73 @@
+"""What a picture shows, of given labels: softmax over the scaled cosines, and the lines that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_bench.answers.encoders import Encoders
+from clip_bench.answers.opening import prepared
+from clip_bench.data.listing import Entry
+from clip_bench.errors import UsageError
+from clip_bench.models import feeds
+from clip_bench.quality import metrics
+
+DIGITS = 12  # of a score that two labels of one embedding share, whatever the order of summation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The scores of one picture, which sum to 1, in the order of the labels."""
+
+    path: Path
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def file(self) -> str:
+        """What the picture is called."""
+        return self.path.name
+
+    def as_json(self) -> dict[str, object]:
+        """The file as it was given, and its labels with their scores, the best first."""
+        best = [{"label": label, "score": score} for label, score in self.best(len(self.labels))]
+        return {"file": self.path.as_posix(), "scores": best}
+
+    def best(self, top: int) -> list[tuple[str, float]]:
+        """The *top* labels with their scores, the best first; equal ones in their own order."""
+        order = np.argsort(-np.round(self.scores, DIGITS), kind="stable")[:top]
+        return [(self.labels[i], self.scores[i]) for i in order]
+
+    def lines(self, top: int) -> Iterator[str]:
+        """As VastStreamX's clip_sample prints them, which counts 0th, 1th, 2th."""
+        yield f"Top{top}:"
+        for place, (label, score) in enumerate(self.best(top)):
+            yield f"{place}th, string: {label}, score: {score:.6g}"
+
+
+def probabilities(cosines: NDArray[Any], scale: float) -> NDArray[np.float64]:
+    """The softmax of *scale* times *cosines*, along the last axis; NaN where a cosine is."""
+    logits = scale * np.asarray(cosines, np.float64)
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares: NDArray[np.float64] = weights / weights.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def score(path: Path, labels: Sequence[str], encoders: Encoders, classes: NDArray[np.float64]) -> Answer:
+    """The scores of the picture at *path* for *labels* with unit rows *classes*.
+
+    Raises:
+        UsageError: it cannot be opened, or an embedding is not finite, or has no direction.
+    """
+    change = feeds.transform(encoders.image.case.model)
+    row, _ = prepared(Entry(name=str(path), stored=path.read_bytes), change)
+    shares = probabilities(metrics.rank(encoders.image(row[np.newaxis]), classes)[0], encoders.scale)
+    if not np.isfinite(shares).all():
+        msg = f"{path}: no score: an embedding is zero or not finite; pytest --benchmark-only tells what is wrong here"
+        raise UsageError(msg)
+    return Answer(path=path, labels=tuple(labels), scores=tuple(map(float, shares)))

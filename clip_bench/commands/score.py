@@ -1,0 +1,77 @@
+"""clip-bench score: which of some labels fits a picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from clip_bench.commands import choosing, tell
+from clip_bench.errors import UsageError
+
+HELP = "which of some labels fits a picture, on any cell"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Pictures, labels, a cell, and what to write."""
+    parser.add_argument("pictures", type=Path, nargs="+", metavar="IMAGE")
+    parser.add_argument(
+        "--labels", required=True, metavar="LABELS", help="labels between commas, or a file with a label per line"
+    )
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="labels to print (default: %(default)s)")
+    parser.add_argument("--tokens", type=Path, metavar="DIR", help="take what clip-bench tokens saved")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every score of every picture")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw each picture with its best labels: .svg or .png"
+    )
+    choosing.add(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the best labels of each picture; the exit status is 1 where one could not be scored."""
+    from clip_bench.answers import labels as naming
+    from clip_bench.answers import scores
+    from clip_bench.answers.encoders import loaded, tokenizer
+    from clip_bench.answers.tokens import reader
+    from clip_bench.report import pictured
+
+    if options.top < 1:
+        msg = f"--top {options.top}: at least 1"
+        raise UsageError(msg)
+    if options.plot:
+        pictured.check(options.plot, len(options.pictures))
+    for flag, path in (("--json", options.json), ("--plot", options.plot)):
+        choosing.writable(flag, path)
+    labels = naming.parse(options.labels)
+    chosen, settings, found = choosing.chosen(options)
+    spec = chosen.text.model
+    encode = reader(spec, options.tokens) if options.tokens else tokenizer(spec)
+    answers = []
+    with loaded(chosen, settings, found) as encoders:
+        classes = encoders.classes([[label] for label in labels], encode)
+        if note := naming.alike(labels, classes):
+            sys.stderr.write(f"{spec.name}: {note}\n")
+        for path in options.pictures:
+            try:
+                answer = scores.score(path, labels, encoders, classes)
+            except UsageError as exc:
+                sys.stderr.write(f"clip-bench: {exc}\n")
+                continue
+            tell([answer.file] if len(options.pictures) > 1 else [])
+            tell(answer.lines(options.top))
+            answers.append(answer)
+    if options.json:
+        _write(options.json, {"case": chosen.name, "pictures": [answer.as_json() for answer in answers]})
+    if options.plot and answers:
+        rows = [pictured.Scored(name=each.file, path=each.path, best=each.best(options.top)) for each in answers]
+        pictured.write(options.plot, chosen.name, rows)
+    return int(len(answers) < len(options.pictures))
+
+
+def _write(path: Path, told: object) -> None:
+    try:
+        path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", errors="replace")
+    except OSError as exc:
+        msg = f"--json {path}: {exc.strerror or exc}; name a file in a folder that can be written"
+        raise UsageError(msg) from exc

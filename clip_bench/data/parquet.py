@@ -1,0 +1,128 @@
+"""Parquet files through the ``datasets`` package: a column of pictures, and one of captions or of labels."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clip_bench.data import NO_LABEL, classes
+from clip_bench.data.listing import Entry, Listing
+from clip_bench.errors import UnavailableError, UsageError
+from clip_bench.store import default_root
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+PICTURE = ("image", "img", "jpg", "png")
+CAPTION = ("captions", "caption", "sentences", "text", "txt")
+LABEL = ("label", "fine_label", "class", "cls")
+
+
+def read(path: Path, root: Path | None) -> Listing:  # noqa: ARG001  every reader takes one
+    """One parquet file, or all of a folder; captions win over labels where there are both.
+
+    Labels are texts, or numbers whose names the file itself tells.
+
+    Raises:
+        UnavailableError: no ``datasets``.
+        UsageError: no parquet, or the columns tell too little.
+    """
+    stored = _stored(path)
+    picture = _column(stored, PICTURE)
+    caption, label = _column(stored, CAPTION), _column(stored, LABEL)
+    if not picture or not (caption or label):
+        msg = (
+            f"{path}: columns {', '.join(stored.column_names)}; needs one of {', '.join(PICTURE)}, "
+            f"and one of {', '.join((*CAPTION, *LABEL))}"
+        )
+        raise UsageError(msg)
+    given = stored[caption or label]
+    names = () if caption else _names(stored, label, given, path)
+    entries, problems = [], []
+    for row, told in enumerate(given):
+        name = f"row {row}"
+        words = _words(told) if caption else ()
+        number = NO_LABEL if caption else _number(told, names)
+        if words or number != NO_LABEL:
+            entries.append(Entry(name=name, stored=partial(_bytes, stored, picture, row), label=number, captions=words))
+        else:
+            problems.append(f"{name}: {'no caption' if caption else 'no label'}")
+    listing = Listing(
+        name="parquet",
+        entries=tuple(entries),
+        expected=len(stored),
+        classes=names,
+        templates=classes.of("imagenet").templates,
+        problems=tuple(problems),
+    )
+    if not entries:
+        msg = f"{path}: {listing.summary()}"
+        raise UsageError(msg)
+    return listing
+
+
+def _stored(path: Path) -> Dataset:
+    """The table, pictures left as bytes; it is kept, memory-mapped, in the cache."""
+    try:
+        from datasets import Dataset, Image, disable_progress_bars
+        from datasets.exceptions import DatasetGenerationError
+    except ImportError as exc:
+        msg = "parquet needs the datasets package: pip install 'clip-bench[parquet]'"
+        raise UnavailableError(msg) from exc
+    disable_progress_bars()
+    files = sorted(map(str, path.rglob("*.parquet"))) if path.is_dir() else [str(path)]
+    if not files:
+        msg = f"{path}: no *.parquet in it"
+        raise UsageError(msg)
+    try:
+        table = Dataset.from_parquet(files, cache_dir=str(default_root() / "datasets"))
+    except (DatasetGenerationError, OSError, ValueError, TypeError) as exc:
+        said = str(exc.__cause__ or exc).splitlines()[0]
+        msg = f"{path}: no parquet that can be read: {said}"
+        raise UsageError(msg) from exc
+    for name, feature in table.features.items():
+        if isinstance(feature, Image):
+            table = table.cast_column(name, Image(decode=False))
+    return table
+
+
+def _column(table: Dataset, names: Iterable[str]) -> str:
+    """The first of *names* that is a column, in any case of letters."""
+    columns = {name.lower(): name for name in table.column_names}
+    return next((columns[name] for name in names if name in columns), "")
+
+
+def _bytes(table: Dataset, column: str, row: int) -> bytes:
+    stored: Any = table[row][column]
+    stored = stored.get("bytes") if isinstance(stored, Mapping) else stored
+    if not isinstance(stored, bytes):
+        msg = "the row holds no picture's bytes"
+        raise ValueError(msg)  # noqa: TRY004  the value of a file, not the type of an argument
+    return io.BytesIO(stored).getvalue()
+
+
+def _names(table: Dataset, column: str, given: Iterable[object], path: Path) -> tuple[str, ...]:
+    """The classes that the file tells, or that its labels are."""
+    if told := getattr(table.features[column], "names", None):
+        return tuple(name.replace("_", " ") for name in told)
+    found = {each for each in given if each is not None}
+    if not all(isinstance(each, str) for each in found):
+        msg = f"{path}: the column {column} has numbers without names; store it as a ClassLabel, or as texts"
+        raise UsageError(msg)
+    return tuple(sorted(map(str, found)))
+
+
+def _number(told: object, names: tuple[str, ...]) -> int:
+    if isinstance(told, int) and 0 <= told < len(names):
+        return told
+    return names.index(told) if isinstance(told, str) and told in names else NO_LABEL
+
+
+def _words(told: Any) -> tuple[str, ...]:  # noqa: ANN401  of any file
+    """One caption, or several; of rows such as COCO's the ``raw`` text."""
+    several = [told] if isinstance(told, str | Mapping) else list(told or ())
+    texts = (each.get("raw", "") if isinstance(each, Mapping) else each for each in several)
+    return tuple(filter(None, (" ".join(each.split()) for each in texts if isinstance(each, str))))

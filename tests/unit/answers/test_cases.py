@@ -1,0 +1,87 @@
+"""The words of an id choose a cell for each tower."""
+
+from dataclasses import replace
+
+import pytest
+
+from clip_bench import backends
+from clip_bench.answers import cases
+from clip_bench.errors import UnavailableError, UsageError
+
+
+@pytest.fixture(scope="module")
+def choose(small):
+    """The ids that the words choose."""
+    found = backends.discover()
+
+    def chosen(words="", target="", precision="", models=(), batches=(1,)):
+        settings = replace(small, models=models, batches=batches)
+        both = cases.choose(settings, found, words, target, precision)
+        return both.image.id, both.text.id
+
+    return chosen
+
+
+@pytest.mark.parametrize(
+    ("given", "picture", "label"),
+    [
+        ({}, "image-shapes_tiny-torch-cpu-fp32", "text-shapes_tiny-torch-cpu-fp32"),
+        (
+            {"words": "openvino-cpu-int8_nncf"},
+            "image-shapes_tiny-openvino-cpu-int8_nncf",
+            "text-shapes_tiny-openvino-cpu-int8_nncf",
+        ),
+        (
+            {"words": "image-shapes_tiny-onnxruntime-cpu-int8_qdq"},
+            "image-shapes_tiny-onnxruntime-cpu-int8_qdq",
+            "text-shapes_tiny-torch-cpu-fp32",
+        ),
+        (
+            {"words": "text-onnxruntime-cpu"},
+            "image-shapes_tiny-torch-cpu-fp32",
+            "text-shapes_tiny-onnxruntime-cpu-fp32",
+        ),
+        ({"words": "pair-onnxruntime-cpu"}, *["pair-shapes_tiny-onnxruntime-cpu-fp32"] * 2),
+        ({"precision": "bf16"}, "image-shapes_tiny-torch-cpu-bf16", "text-shapes_tiny-torch-cpu-bf16"),
+        (
+            {"target": "onnxruntime-cpu", "models": ("vit_b_32_random",)},
+            "image-vit_b_32_random-onnxruntime-cpu-fp32",
+            "text-vit_b_32_random-onnxruntime-cpu-fp32",
+        ),
+        ({"words": "vit_b_32_random"}, "image-vit_b_32_random-torch-cpu-fp32", "text-vit_b_32_random-torch-cpu-fp32"),
+        (
+            {"words": "compiled"},
+            "image-shapes_tiny-torch-cpu-fp32-compiled",
+            "text-shapes_tiny-torch-cpu-fp32-compiled",
+        ),
+        ({"batches": (8,)}, "image-shapes_tiny-torch-cpu-fp32-batch8", "text-shapes_tiny-torch-cpu-fp32-batch8"),
+    ],
+    ids=list("abcdefghij"),
+)
+def test_the_plainest_cell_with_the_words_is_taken(choose, given, picture, label):
+    assert choose(**given) == (picture, label)
+
+
+def test_words_that_no_cell_has_are_refused(choose):
+    with pytest.raises(UsageError, match=r"no cell of shapes_tiny is gpu-pentium; clip-bench list has all"):
+        choose("gpu-pentium")
+
+
+def test_the_target_that_computes_nothing_has_no_answer(choose):
+    with pytest.raises(UsageError, match="no cell of shapes_tiny is null"):
+        choose("null")
+
+
+def test_words_of_several_cells_ask_for_one_more(choose):
+    with pytest.raises(UsageError, match=r"image cells have these words: .*; say one more"):
+        choose("onnxruntime-gpu-fp16")
+
+
+def test_two_models_are_one_too_many(choose):
+    with pytest.raises(UsageError, match="one model answers, not 2"):
+        choose(models=("shapes_tiny", "vit_b_32_random"))
+
+
+def test_what_this_machine_lacks_is_told(choose):
+    with pytest.raises(UnavailableError, match="image-shapes_tiny-sophon-npu-fp16: "):
+        choose("sophon-npu")

@@ -1,0 +1,132 @@
+"""--data NAME:PATH, from the option to the samples."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from clip_bench import evaluation, settings
+from clip_bench.data import sets
+from clip_bench.errors import UnavailableError, UsageError
+from clip_bench.models import catalog
+
+
+def png(colour):
+    stored = io.BytesIO()
+    Image.new("RGB", (8, 6), colour).save(stored, "PNG")
+    return stored.getvalue()
+
+
+def test_every_name_has_a_reader():
+    assert set(sets.READERS) == set(settings.DATA)
+
+
+@pytest.fixture
+def fish(tmp_path):
+    """Ten pictures of two of a thousand classes, and a list of them with one that is gone."""
+    for i in range(10):
+        (tmp_path / f"{i}.png").write_bytes(png((i, 0, 0)))
+    (tmp_path / "list.txt").write_text("".join(f"{i}.png {i % 2}\n" for i in range(11)))
+    return tmp_path / "list.txt"
+
+
+def test_a_run_takes_the_same_pictures_every_time(fish, small, caplog):
+    chosen = replace(small, data=fish, data_kind="imagenet", samples=4)
+
+    calibration, evaluated = evaluation._samples(chosen, catalog.MODELS["shapes_tiny"])
+
+    assert (len(calibration.pictures), len(evaluated.pictures)) == (6, 4)
+    assert len(evaluated.prompts) == 1000
+    assert "imagenet: 50,000 expected, 10 found; 1 left out: 10.png: no such file" in caplog.text
+
+
+def test_without_a_name_a_path_is_what_it_was(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(png("red" if name == "cat" else "blue"))
+
+    listing = sets.listing("", tmp_path)
+
+    assert [(entry.name, entry.label) for entry in listing.entries] == [("cat/a.png", 0), ("dog/a.png", 1)]
+    assert len(listing.templates) == 80
+
+
+def test_a_root_without_a_name_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="--data-root goes with a data set's name"):
+        sets.split("", tmp_path, tmp_path, 1, 1)
+
+
+@pytest.fixture
+def parquet(tmp_path, monkeypatch):
+    """A writer of parquet files, in the form of the hub."""
+    datasets = pytest.importorskip("datasets", reason="needs the extra parquet")
+    monkeypatch.setenv("CLIP_BENCH_CACHE", str(tmp_path / "cache"))
+
+    def written(columns, features=None, name="a.parquet"):
+        datasets.Dataset.from_dict(columns, features=features and datasets.Features(features(datasets))).to_parquet(
+            tmp_path / name
+        )
+        return tmp_path / name
+
+    return written
+
+
+def stored(*colours):
+    return [{"bytes": png(colour), "path": None} for colour in colours]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_parquet_with_captions_is_read(parquet):
+    columns = {"image": stored("red", "blue", "green"), "caption": [["one", "two "], ["three"], []]}
+    path = parquet(columns, lambda d: {"image": d.Image(), "caption": d.Sequence(d.Value("string"))})
+
+    listing = sets.listing("parquet", path)
+
+    assert [entry.captions for entry in listing.entries] == [("one", "two"), ("three",)]
+    assert listing.summary() == "parquet: 3 expected, 2 found; 1 left out: row 2: no caption"
+    assert listing.entries[1].picture().open().getpixel((0, 0)) == (0, 0, 255)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_parquet_with_labels_tells_its_classes(parquet):
+    columns = {"image": stored("red", "blue"), "label": [1, 0]}
+    path = parquet(columns, lambda d: {"image": d.Image(), "label": d.ClassLabel(names=["cat", "big_dog"])})
+
+    listing = sets.listing("parquet", path.parent)
+
+    assert listing.classes == ("cat", "big dog")
+    assert [entry.label for entry in listing.entries] == [1, 0]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_parquet_without_the_names_of_its_classes_says_so(parquet):
+    path = parquet({"image": stored("red", "blue"), "label": [1, 0]}, None)
+
+    with pytest.raises(UsageError, match="the column label has numbers without names"):
+        sets.listing("parquet", path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_parquet_of_other_columns_says_so(parquet):
+    with pytest.raises(UsageError, match="columns x; needs one of image"):
+        sets.listing("parquet", parquet({"x": [1]}))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_broken_parquet_is_one_clear_line(tmp_path, monkeypatch):
+    pytest.importorskip("datasets", reason="needs the extra parquet")
+    monkeypatch.setenv("CLIP_BENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
+
+    with pytest.raises(UsageError, match="no parquet that can be read") as told:
+        sets.listing("parquet", tmp_path / "a.parquet")
+
+    assert "\n" not in str(told.value)
+
+
+def test_parquet_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "datasets", None)
+
+    with pytest.raises(UnavailableError, match=r"pip install 'clip-bench\[parquet\]'"):
+        sets.listing("parquet", tmp_path)
