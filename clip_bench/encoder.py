@@ -90,7 +90,7 @@ def opened(case: Case, settings: Settings, *, batch: int, instances: int) -> Ite
     Raises:
         UnavailableError: the device, the package or the weights are not on this machine.
         UnsupportedError: nobody can build this cell, or the runtime refuses it.
-        PlacementError: it runs elsewhere than asked.
+        PlacementError: it runs elsewhere than asked, at the beginning or at the end.
     """
     asked = Load(pattern=Pattern.THROUGHPUT, instances=instances, queue=QUEUE)
     case = replace(case, variant=replace(case.variant, batch=batch, load=asked))
@@ -103,3 +103,5 @@ def opened(case: Case, settings: Settings, *, batch: int, instances: int) -> Ite
             pipeline.placed(each, case)
         dispatch = stack.enter_context(load.dispatched(sessions, asked.depth))
         yield Encoder(case=case, artifact=artifact, dispatch=dispatch, clients=cycle(dispatch.clients))
+        for each in sessions:
+            pipeline.placed(each, case)

@@ -4,23 +4,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from clip_bench.commands import add_flags, tell
+from clip_bench.commands import choosing, tell
 from clip_bench.errors import UnavailableError, UsageError
 
 HELP = "embed a folder of pictures: any cell, decoding beside inference, resumed where it stopped"
-CASE = "image-vit_b_32_openai-torch-cpu-fp32"
+BATCH = 16
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """A run's options, the folder, and the cell."""
-    from clip_bench.settings import OPTIONS
-
+    """The folder, the file, the cell, and how to feed it."""
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="pictures, at any depth")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="PARQUET", help="the file to write")
-    parser.add_argument(
-        "--case", default=CASE, metavar="CELL", help="as clip-bench list calls it (default: %(default)s)"
-    )
-    parser.add_argument("--batch", type=int, default=16, metavar="N", help="pictures of a call (default: %(default)s)")
     parser.add_argument(
         "--preprocess",
         default="fused",
@@ -28,14 +22,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="a variant of docs/preprocessing.md (default: %(default)s)",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="threads that decode (default: --threads)")
-    add_flags(parser, OPTIONS)
+    choosing.add(parser, choosing.FLAGS | choosing.DATA)
+    parser.set_defaults(batch=BATCH)
 
 
 def run(options: argparse.Namespace) -> int:
     """Embed; the exit status is 1 where files were left out."""
-    from tqdm import tqdm
-
-    from clip_bench import embed, encoder, preprocess, settings
+    from clip_bench import embed, encoder, preprocess
     from clip_bench.specs import Tower
 
     if options.batch < 1 or (options.workers is not None and options.workers < 1):
@@ -43,13 +36,16 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(msg)
     if missing := embed.missing():
         raise UnavailableError(missing)
+    from tqdm import tqdm
+
     names = embed.listed(options.folder)
-    chosen = settings.checked({**vars(options), "batch": []})
-    case = encoder.choose(options.case, chosen)
+    choosing.writable("-o", options.out)
+    found, settings, _ = choosing.chosen(argparse.Namespace(**{**vars(options), "batch": 1}))
+    case = found.image
     if case.tower is not Tower.IMAGE:
-        msg = f"{case.id} takes no pictures: choose a cell that begins with image-"
+        msg = f"{case.id} takes a picture with its texts: choose a cell of the image tower"
         raise UsageError(msg)
-    with encoder.opened(case, chosen, batch=options.batch, instances=chosen.threads) as opened:
+    with encoder.opened(case, settings, batch=options.batch, instances=settings.threads) as opened:
         plan = embed.Plan(
             folder=options.folder,
             out=options.out,
@@ -61,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
             },
             transform=preprocess.transform(options.preprocess, case.model),
             batch=options.batch,
-            workers=options.workers or chosen.threads,
+            workers=options.workers or settings.threads,
         )
         with tqdm(total=len(names), unit=" files", disable=None) as bar:  # None: not where stderr is no terminal
             summary = embed.run(plan, opened, bar.update)
