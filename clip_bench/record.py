@@ -87,6 +87,7 @@ class Similarity:
     ``between`` is the mean cosine of the reference's rows to *other* rows: what no skill at all would score.
     ``identified`` is the share of rows whose own reference row is their nearest. ``floor_drift`` is the reference's
     own drift, 1 - mean cosine, when it is computed another way; ``drift_ratio`` this cell's drift as a multiple of it.
+    ``difference`` is the mean of |output - reference| over all values, not normalised; None where one is not finite.
     """
 
     output: str
@@ -98,6 +99,7 @@ class Similarity:
     identified: float
     floor_drift: float
     drift_ratio: float
+    difference: float | None = None
 
     @property
     def degrad(self) -> float:

@@ -144,7 +144,15 @@ def similarity(output: str, test: Rows, reference: Rows, floor_drift: float) -> 
         identified=identified(test, reference),
         floor_drift=floor,
         drift_ratio=float(drifts.mean() / floor),
+        difference=difference(test, reference),
     )
+
+
+def difference(test: Rows, reference: Rows) -> float | None:
+    """The mean of |*test* - *reference*| over all values, as they are; None where one of them is not finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = float(np.abs(np.asarray(test, np.float64) - reference).mean())
+    return mean if np.isfinite(mean) else None
 
 
 def rank(queries: Rows, items: Rows) -> Floats:

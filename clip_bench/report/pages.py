@@ -15,6 +15,7 @@ from clip_bench.report import (
     calibration,
     cold,
     drawings,
+    inference,
     platforms,
     ratios,
     rooflines,
@@ -71,6 +72,7 @@ def machine_page(runs: Sequence[Run], table: pd.DataFrame, drawn: Mapping[str, M
     facts = [[label, clean(text)] for label, text in platforms.facts(newest.machine).items()]
     sections = {
         "Hardware Test Results": [hardware(table), DISTRIBUTED if drawn["latency"] else "", _linked(drawn["latency"])],
+        "Inference": [inference.table(table)],
         "Profiles": [profiles(table)],
         "Paired speed-ups": [ratios.table(table)],
         "Batches": [batches.table(table), _linked(drawn["batches"])],

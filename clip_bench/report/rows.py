@@ -40,7 +40,7 @@ _COUNTS = (
 )
 _FIGURES = (
     *("similarity_mean", "similarity_min", "similarity_p1", "degrad_percent", "similarity_between"),
-    *("identified_percent", "drift_floor", "drift_ratio"),
+    *("identified_percent", "drift_floor", "drift_ratio", "difference"),
     *(f"{score}{part}_percent" for score in SCORES for part in ("", "_reference")),
     *("mean_ms", "p50_ms", "p90_ms", "min_ms", "max_ms", "throughput_avg", "throughput_max", "throughput_min"),
     *("p90_proven_ms", "p99_proven_ms", "call_s", "energy_j", "flops", "bytes", "reached_flops_s", "bound_percent"),
@@ -178,6 +178,9 @@ def _similarity(quality: Quality) -> Row:
         "identified_percent": PERCENT * min(output.identified for output in outputs),
         "drift_floor": max(output.floor_drift for output in outputs),
         "drift_ratio": max(output.drift_ratio for output in outputs),
+        "difference": max(
+            (math.nan if each.difference is None else each.difference for each in outputs), default=math.nan
+        ),
     }
 
 

@@ -138,6 +138,7 @@ def quality(model: str, mean: float, failures: tuple[str, ...]) -> Quality:
         identified=1.0 if mean > 0.9 else 0.61,
         floor_drift=2e-7,
         drift_ratio=(1 - mean) / 2e-7,
+        difference=2 * (1 - mean),
     )
     lost = round(1 - mean, 2)
     scores = (

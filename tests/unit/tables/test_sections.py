@@ -17,6 +17,7 @@ from clip_bench.report import (
     frame,
     full,
     hardware,
+    inference,
     profiles,
     ratios,
     rooflines,
@@ -179,6 +180,25 @@ def test_a_known_ratio_that_strays_and_a_cache_are_told(run):
 
     assert cells(page)[0]["Verdict"] == "faster; the null strays, too; caches repeated inputs"
     assert "1 of 1 null intervals exclude 1 (100 %" in page
+
+
+def test_the_inference_table_has_the_mean_the_deviation_and_the_difference(run):
+    slow = Timing(rounds_s=(1.0, 3.0), warmups=0, batch=1)
+    rows = cells(inference.table(frame([changed(run, PLAIN, timing=slow)])))
+
+    own = next(row for row in rows if row["Models"].startswith("shapes_tiny, CPU, ONNX Runtime, fp32"))
+    assert own["Time cost"] == "2000.00 ms ± 1414.21 ms"
+    assert float(own["Difference"]) == pytest.approx(2 * (1 - float(own["Cosine"])), abs=1e-4)
+    assert inference.cost([7.633, 7.887]) == "7.76 ms ± 180 µs"
+    assert inference.cost([7.76]) == "7.76 ms"
+
+
+def test_without_a_difference_there_is_no_inference_table(run):
+    entries = [
+        replace(entry, record=replace(entry.record, quality=None)) if entry.record.quality else entry
+        for entry in run.entries
+    ]
+    assert inference.table(frame([replace(run, entries=tuple(entries))])) == ""
 
 
 def test_a_profile_has_the_cells_under_load_and_those_of_one_request_beside(run):
