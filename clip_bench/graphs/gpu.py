@@ -17,7 +17,6 @@ from clip_bench.store import Artifact
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-    from onnxruntime.transformers.onnx_model import OnnxModel
 
 NAME = "model.onnx"
 NOTE = "clip_bench_note"  # the key under which a model's own metadata tells what was fused

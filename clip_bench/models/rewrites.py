@@ -177,10 +177,11 @@ def _first_row(block: Any) -> nn.Module:
     return First()
 
 
-def _folded(conv: nn.Conv2d, mean: Sequence[float], std: Sequence[float]) -> nn.Conv2d:
+def _folded(conv: nn.Conv2d, mean: Sequence[float], std: Sequence[float]) -> nn.Module:
     """*conv* for pixels from 0 to 255 instead of (pixel / 255 - mean) / std; folded in float64, rounded once.
 
-    To take the middle off the pixels first, which is exact, drifts as far: the reference's own feed is rounded.
+    It takes off each channel the whole number next to its mean, which is exact: sums over pixels that all are positive
+    round twice as much (random pixels, ViT-B/32: 2.0e-6 of the sums, so 1.0e-6, as much as the plain convolution).
     """
     import torch
 
@@ -188,14 +189,27 @@ def _folded(conv: nn.Conv2d, mean: Sequence[float], std: Sequence[float]) -> nn.
         msg = "folded: the first convolution pads the normalised picture with zeros, which no pixel's value stands for"
         raise UnsupportedError(msg)
     average, scale = (torch.tensor(each, dtype=torch.float64).reshape(1, -1, 1, 1) for each in (mean, std))
-    weight = conv.weight.detach().double() / scale
-    shift = -(weight * average).sum(dim=(1, 2, 3))
+    middle, kind = (LEVELS * average).round(), conv.weight.dtype
+    weight = conv.weight.detach().double() / (LEVELS * scale)
+    shift = (weight * (middle - LEVELS * average)).sum(dim=(1, 2, 3))
     shift = shift if conv.bias is None else shift + conv.bias.detach().double()
     sizes: Any = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride)
-    made = torch.nn.Conv2d(*sizes)
-    made.weight = torch.nn.Parameter((weight / LEVELS).to(conv.weight.dtype), requires_grad=False)
-    made.bias = torch.nn.Parameter(shift.to(conv.weight.dtype), requires_grad=False)
-    return made
+
+    class Pixels(torch.nn.Module):
+        middle: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(*sizes)
+            self.conv.weight = torch.nn.Parameter(weight.to(kind), requires_grad=False)
+            self.conv.bias = torch.nn.Parameter(shift.to(kind), requires_grad=False)
+            self.register_buffer("middle", middle.to(kind))
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            sums: Tensor = self.conv(pixels - self.middle)
+            return sums
+
+    return Pixels()
 
 
 def _stem(tower: Any) -> tuple[Any, str]:
