@@ -46,7 +46,7 @@ REASONS = {
     ("MobileCLIP-S2", POOLED): "no class token",
     ("MobileCLIP-S1", FOLDED): "does not go into one convolution",
     ("MobileCLIP-S2", FOLDED): "does not go into one convolution",
-    ("ViT-B-16-SigLIP", TRIMMED): "not the row of the largest id",
+    ("ViT-B-16-SigLIP", TRIMMED): "not causal",
     ("ViT-B-16-SigLIP", POOLED): "no class token",
 }
 
