@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -25,6 +26,8 @@ from clip_bench.store import Store
 EMBEDDED_SAMPLES = 500  # of each kind: MLPerf's 99 % rule needs as many to tell one point
 CALIBRATION_SAMPLES = 300  # as many as the largest published recipe takes
 CALIBRATION_SCENES = 450  # a third shows one object, whose name is a prompt: that leaves as many texts as pictures
+
+Arrays = Mapping[str, NDArray[np.generic]]
 
 
 def scoped(settings: Settings, case: Case) -> Settings:
@@ -81,6 +84,33 @@ def source(settings: Settings, spec: ModelSpec) -> Source:
 def feeds(settings: Settings, spec: ModelSpec) -> Feeds:
     """What *spec* is evaluated on."""
     return feeding.make(spec, _samples(settings, spec)[1], Store(settings.cache))
+
+
+def calls(settings: Settings, case: Case) -> list[Arrays]:
+    """Every evaluation call of *case*, in order, as its graph takes it."""
+    fed, variant = feeds(settings, case.model), case.variant
+    plain = fed.calls(case.tower, variant.batch)
+    return [feeding.shaped(call, variant.rewrites, case.model) for call in plain]
+
+
+def usual(calls: Sequence[Arrays]) -> list[Arrays]:
+    """Those of *calls* that have the commonest shapes, of several the largest: what may be timed in turn."""
+    counts = Counter(map(_shapes, calls))
+    chosen = max(counts, key=lambda shapes: (counts[shapes], shapes))
+    return [call for call in calls if _shapes(call) == chosen]
+
+
+def _shapes(call: Arrays) -> tuple[tuple[int, ...], ...]:
+    return tuple(rows.shape for rows in call.values())
+
+
+def unseen(settings: Settings, case: Case, seed: int) -> Iterator[Arrays]:
+    """Calls of *case* without end, none like another, each as much work as those that are timed."""
+    fed, variant = feeds(settings, case.model), case.variant
+    chosen = _shapes(usual(calls(settings, case))[0])
+    drawn = feeding.unseen(fed, case.tower, variant.batch, seed)
+    made = (feeding.shaped(call, variant.rewrites, case.model) for call in drawn)
+    return (call for call in made if _shapes(call) == chosen)
 
 
 @lru_cache(maxsize=2)  # of a device, and of an emulator

@@ -37,7 +37,28 @@ _OLIVE = (
     "openai_clip-vit-base-patch32_ptq_qdq_vitis_ai.json"
 )
 _MASK = "the published recipe's attention mask of -10000 leaves 8 bits a step of 39 for every attention score"
+_OPEN_CLIP = "https://github.com/mlfoundations/open_clip/tree/v3.3.0/src/open_clip/model_configs"
+# Which rewrites an architecture does not permit, in the order in which a pair of towers would tell. The graph's own
+# modules decide; these rows only say that it is known.
+_REFUSED = (
+    ("pooled", "image", r"no class token", "its image tower pools over all tokens", ("rn50", "mobileclip", "siglip")),
+    ("folded", "image", r"pads the normalised picture", "its first convolution pads", ("rn50",)),
+    ("folded", "image", r"does not go into one convolution", "several convolutions see the picture", ("mobileclip",)),
+    ("trimmed", "text", r"not causal", "every token of its texts sees every other", ("mobileclip", "siglip")),
+)
 KNOWN: tuple[Gap, ...] = (
+    *(
+        Gap(
+            cells=f"{side}-{model}_*-{word}*",
+            outcome=Outcome.UNSUPPORTED,
+            error=error,
+            reason=f"no exact rewrite: {why}",
+            link=_OPEN_CLIP,
+        )
+        for word, tower, error, why, models in _REFUSED
+        for model in models
+        for side in (tower, "pair")
+    ),
     *(
         Gap(
             cells=f"text-{model}-onnxruntime-vitisai-numerics-int8_qdq*",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 from clip_bench import graphs
-from clip_bench.backends import Backend, format_of, found, options_of, targets_of, variants_of
+from clip_bench.backends import Backend, format_of, found, options_of, rewrites_of, targets_of, variants_of
 from clip_bench.errors import UsageError
 from clip_bench.models import catalog, weights
 from clip_bench.settings import DEFAULT_MODELS, Settings
@@ -40,7 +40,15 @@ def cells(settings: Settings, backends: Mapping[str, Backend]) -> Iterator[Case]
     """
     _refuse_strange(settings, backends)
     offers = [
-        (target, {Variant(): precisions, **variants_of(backend, target), **_calibrated(settings, backend, target)})
+        (
+            target,
+            {
+                Variant(): precisions,
+                **variants_of(backend, target),
+                **_calibrated(settings, backend, target),
+                **_rewritten(settings, backend, target),
+            },
+        )
         for backend in backends.values()
         for target, precisions in targets_of(backend, settings.by_name).items()
     ]
@@ -48,6 +56,8 @@ def cells(settings: Settings, backends: Mapping[str, Backend]) -> Iterator[Case]
         for tower in Tower:
             for target, offered in offers:
                 for variant, allowed in offered.items():
+                    if not all(rewrite.touches(tower) for rewrite in variant.rewrites):
+                        continue
                     for precision in (p for p in Precision if p in allowed):
                         case = Case(model=spec, tower=tower, target=target, precision=precision, variant=variant)
                         if settings.full or not _heavy(case):
@@ -85,6 +95,15 @@ def _calibrated(settings: Settings, backend: Backend, target: Target) -> Mapping
     }
     given = [text for text in settings.calibrations if text.rpartition("_")[0] in methods]
     return {Variant(calibration=text): static for text in given}
+
+
+def _rewritten(settings: Settings, backend: Backend, target: Target) -> Mapping[Variant, frozenset[Precision]]:
+    """The variants that ``--rewrite`` adds where the backend takes all that is asked for at once."""
+    takes = rewrites_of(backend, target)
+    chosen = [rewrites for rewrites in settings.rewrites if set(rewrites) <= set(takes)]
+    return {
+        Variant(rewrites=rewrites): frozenset.intersection(*map(takes.__getitem__, rewrites)) for rewrites in chosen
+    }
 
 
 def _heavy(case: Case) -> bool:

@@ -21,19 +21,19 @@ from numpy.typing import NDArray
 from clip_bench import graphs, machine, memory
 from clip_bench.backends import Arrays, Backend, Found, Options, Placement, Session, format_of, found, setting_of
 from clip_bench.errors import PlacementError, UnavailableError
-from clip_bench.evaluation import calibration, feeds, quality, reference_of, scoped, source
+from clip_bench.evaluation import calibration, calls, feeds, quality, reference_of, scoped, source, unseen, usual
 from clip_bench.graphs import Graph, replay
 from clip_bench.matrix import no_reference
 from clip_bench.memory import Step
 from clip_bench.models import towers, weights
-from clip_bench.models.feeds import Feeds, unseen
+from clip_bench.models.feeds import Feeds
 from clip_bench.models.reference import Reference
 from clip_bench.quality import gates, metrics
 from clip_bench.record import ArtifactFacts, Boundary, Cold, Executed, Record, Timing, Work
 from clip_bench.settings import Settings
-from clip_bench.specs import BASELINE, Case, Device, Format, Inputs, Pattern, Precision, Tower, Variant
+from clip_bench.specs import BASELINE, Case, Device, Format, Inputs, Pattern, Precision, Rewrite, Tower, Variant
 from clip_bench.store import Artifact, Store
-from clip_bench.timing import conditions, energy, latency, load, nvml, paired, roofline, steady
+from clip_bench.timing import conditions, energy, latency, lessened, load, nvml, paired, roofline, steady
 
 WARM_UPS = 10
 ROTATED = 8  # samples that the timed calls take in turn
@@ -50,7 +50,7 @@ INSIDE_CLOCK = ("host to device", "inference", "device to host")
 class Prepared:
     """A case ready to be judged and timed.
 
-    ``calls`` are those of its evaluation, of so many ``samples``; ``others`` are the instances beside the first one.
+    ``calls`` are those of its evaluation, of so many ``samples``, each as long as its own texts where they are trimmed; ``others`` are the instances beside the first one.
     """
 
     case: Case
@@ -63,8 +63,8 @@ class Prepared:
 
     @property
     def rotated(self) -> Sequence[Arrays]:
-        """The inputs that the timed calls take in turn."""
-        return self.calls[:ROTATED]
+        """The inputs that the timed calls take in turn: all of one length, that of most calls."""
+        return usual(self.calls)[:ROTATED]
 
     def close(self) -> None:
         """Release every instance."""
@@ -87,6 +87,7 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> 
         source(settings, case.model).sha256()  # weights that are not here are told before any work is done
         fed, reference = feeds(settings, case.model), reference_of(settings, case.model)
         artifact = build(case, format_of(backend, case.target), settings)
+        asked = calls(settings, case)
     with spent.on("importing"):
         steps = [*_imported(getattr(backend, "IMPORTS", "")), *artifact.steps]
     import_module("ruptures")  # the change-points', and scipy with it: none of the memory that is watched from here on
@@ -99,7 +100,7 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> 
         for each in (first, *others):
             each.close()
         raise
-    boundary = _boundary(case, settings, artifact, reference, fed)
+    boundary = _boundary(case, settings, artifact, reference, fed, asked)
     load_s = spent.seconds["loading"]
     steps.append(Step(name="load", seconds=load_s, peak_bytes=watch.lap()))
     record = replace(
@@ -108,7 +109,7 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> 
         artifact=ArtifactFacts(size_bytes=artifact.size_bytes, sha256=artifact.sha256, key=artifact.key),
         executed=replace(_executed(where), device=here.device),
         cold=Cold(build_s=artifact.built_s, load_s=load_s, first_s=None, peak_bytes=None, steps=tuple(steps)),
-        work=_work(case),
+        work=_work(case, asked),
         spent_s=spent.seconds,
     )
     return Prepared(
@@ -116,7 +117,7 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> 
         record=record,
         session=first,
         others=others,
-        calls=fed.calls(case.tower, case.variant.batch),
+        calls=asked,
         samples=len(fed.tokens if case.tower is Tower.TEXT else fed.image),
         watch=watch,
     )
@@ -211,8 +212,8 @@ def build(case: Case, format: Format, settings: Settings) -> Artifact:  # noqa: 
     store = Store(settings.cache)
     if format is Format.REPLAY:
         fed, reference = feeds(settings, case.model), reference_of(settings, case.model)
-        calls, answers = fed.calls(case.tower, case.variant.batch), reference.outputs(fed, case.tower)
-        return replay.build(store, reference.artifact, case.tower, calls, answers)
+        answers = reference.outputs(fed, case.tower)
+        return replay.build(store, reference.artifact, case.tower, calls(settings, case), answers)
     return graphs.build(graph_of(case, settings), case.precision, format)
 
 
@@ -313,22 +314,23 @@ def interleaved(prepared: Prepared, judged: Record, backends: Mapping[str, Backe
     only what it was asked before.
     """
     case, spent = prepared.case, Spent(dict(judged.spent_s))
-    reference = replace(case, target=BASELINE, precision=Precision.FP32, variant=Variant(batch=case.variant.batch))
+    alike = Variant(batch=case.variant.batch, rewrites=tuple(each for each in case.variant.rewrites if each.feeds))
+    reference = replace(case, target=BASELINE, precision=Precision.FP32, variant=alike)
     replayed = format_of(backends[case.target.backend], case.target) is Format.REPLAY
     alone = case.variant.load.pattern is Pattern.LATENCY
     if case == reference or replayed or not alone or judged.timing is None:
         return judged
     call_s = np.median(judged.timing.rounds_s)
     with spent.on("pairing"):
-        backend, fed = backends[BASELINE.backend], feeds(settings, case.model)
+        backend = backends[BASELINE.backend]
         artifact = build(reference, format_of(backend, BASELINE), settings)
         (other,) = sessions(reference, backend, artifact, settings)
         try:
             blocks = paired.measure(
                 reference.id,
-                paired.Side(session=other, unseen=unseen(fed, case.tower, case.variant.batch, seed=1)),
-                paired.Side(session=prepared.session, unseen=unseen(fed, case.tower, case.variant.batch, seed=2)),
-                prepared.calls[0],
+                paired.Side(session=other, unseen=unseen(settings, reference, seed=1)),
+                paired.Side(session=prepared.session, unseen=unseen(settings, case, seed=2)),
+                prepared.rotated[0],
                 groups=GROUPS,
                 counted=int(np.clip(COUNTED_S / call_s, *COUNTED)),
                 uncounted=int(np.clip(UNCOUNTED_S / call_s, *UNCOUNTED)),
@@ -359,13 +361,25 @@ def _cosine(loaded: NDArray[Any], alone: NDArray[Any]) -> float:
     return float(metrics.cosine(loaded, alone).min()) if metrics.comparable(loaded, alone) else 0.0
 
 
-def _work(case: Case) -> Work | None:
-    """What one call of *case* has to do at least; None where its model has no closed form."""
+def _work(case: Case, asked: Sequence[Arrays]) -> Work | None:
+    """What one timed call of *case* has to do at least; None where its model has no closed form."""
     config = weights.config(case.model)
     if config is None:
         return None
-    sizes = roofline.architecture(config)
-    return roofline.work(sizes, case.tower, case.precision, batch=case.variant.batch, texts=towers.PAIR_TEXTS)
+    return lessened.work(
+        roofline.architecture(config),
+        case.tower,
+        case.precision,
+        case.variant.rewrites,
+        tokens=max(_lengths(usual(asked)), default=0),
+        batch=case.variant.batch,
+        texts=towers.PAIR_TEXTS,
+    )
+
+
+def _lengths(asked: Sequence[Arrays]) -> tuple[int, ...]:
+    """The tokens of each of *asked*; empty where there is no text."""
+    return tuple(call["tokens"].shape[1] for call in asked if "tokens" in call)
 
 
 def placed(session: Session, case: Case) -> Placement:
@@ -409,14 +423,16 @@ def _digest(outputs: Arrays) -> str:
     return sha256(b"".join(parts)).hexdigest()[:16]
 
 
-def _boundary(case: Case, settings: Settings, artifact: Artifact, reference: Reference, fed: Feeds) -> Boundary:
-    asked = case.variant.load
+def _boundary(
+    case: Case, settings: Settings, artifact: Artifact, reference: Reference, fed: Feeds, given: Sequence[Arrays]
+) -> Boundary:
+    asked, rewrites, lengths = case.variant.load, case.variant.rewrites, sorted(set(_lengths(given)))
     copied = ("copy of the inputs",) if asked.inputs is Inputs.FRESH else ()
     return Boundary(
         tower=case.tower,
         batch=case.variant.batch,
         texts=towers.PAIR_TEXTS if case.tower is Tower.PAIR else 0,
-        sequence=0 if case.tower is Tower.IMAGE else case.model.context,
+        sequence=max(_lengths(usual(given)), default=0),
         image_size=0 if case.tower is Tower.TEXT else case.model.image_size,
         inside_clock=(*copied, *INSIDE_CLOCK),
         threads=settings.threads,
@@ -430,4 +446,7 @@ def _boundary(case: Case, settings: Settings, artifact: Artifact, reference: Ref
         device_ids=asked.device_ids,
         queue=asked.queue,
         inputs=asked.inputs,
+        rewrites=tuple(map(str, rewrites)),
+        lengths=tuple(lengths) if Rewrite.TRIMMED in rewrites else (),
+        pixels="uint8" if Rewrite.FOLDED in rewrites else "float32",
     )

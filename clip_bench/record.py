@@ -23,7 +23,8 @@ from clip_bench.specs import Case
 
 # 2 adds, all with a default: what the runtime was told, which device it asked, two digests.
 # 3 adds, all with a default: how requests arrive, the steps before them, what else the machine did, work, energy, pairs.
-SCHEMA: Literal[3] = 3
+# 4 adds, all with a default: the exact rewrites, and what they feed.
+SCHEMA: Literal[4] = 4
 
 
 class Outcome(StrEnum):
@@ -49,7 +50,9 @@ class Boundary:
     the number of texts per call of a pair graph. ``runtimes`` are the versions of the packages that execute,
     ``options`` what the runtime was told; of a path, the file's name alone. ``load`` is how requests arrive: one at a
     time, or so many at once for ``instances`` sessions on each of ``device_ids``, each with ``queue`` more requests
-    waiting. ``inputs`` are ``cached`` arrays of the host, or a ``fresh`` copy for each request.
+    waiting. ``inputs`` are ``cached`` arrays of the host, or a ``fresh`` copy for each request. ``rewrites`` are the
+    exact ones of the graph. Where texts are trimmed, each call of the evaluation is fed at its own length: ``lengths``
+    are these, each once, and ``sequence`` is that of the timed calls. ``pixels`` is the type in which pictures come.
     """
 
     tower: str
@@ -70,6 +73,9 @@ class Boundary:
     device_ids: tuple[int, ...] = (0,)
     queue: int = 0
     inputs: str = "cached"
+    rewrites: tuple[str, ...] = ()
+    lengths: tuple[int, ...] = ()
+    pixels: str = "float32"
 
     @property
     def digest(self) -> str:
@@ -269,7 +275,7 @@ class Record:
     paired: Paired | None = None
     work: Work | None = None
     spent_s: dict[str, float] = field(default_factory=dict)
-    schema: Literal[1, 2, 3] = SCHEMA
+    schema: Literal[1, 2, 3, 4] = SCHEMA
 
     @classmethod
     def empty(cls, case: Case) -> Record:

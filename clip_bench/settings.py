@@ -10,7 +10,7 @@ from typing import Any
 
 from clip_bench import machine, store
 from clip_bench.errors import UsageError
-from clip_bench.specs import Inputs, Load, Pattern, Tower
+from clip_bench.specs import Inputs, Load, Pattern, Rewrite, Tower
 from clip_bench.timing import percentiles
 
 DEFAULT_MODELS = ("shapes_tiny", "vit_b_32_random")
@@ -62,6 +62,11 @@ OPTIONS: tuple[tuple[str, Mapping[str, Any]], ...] = (
         "action": "append", "default": [], "metavar": "METHOD_N",
         "help": "add cells calibrated by METHOD (minmax, percentile or entropy) on N rows, such as percentile_200, "
                 "wherever ONNX Runtime or NNCF (no entropy) quantizes; may be repeated",
+    }),
+    ("--rewrite", {
+        "action": "append", "default": [], "metavar": "NAME",
+        "help": f"add cells of an exact rewrite: {', '.join(Rewrite)}, or several in one such as pooled+folded, wherever "
+                "tower and runtime take it (docs/rewrites.md); may be repeated",
     }),
     ("--option", {
         "action": "append", "default": [], "metavar": "NAME.KEY=VALUE",
@@ -143,6 +148,7 @@ class Settings:
     rounds: int
     cache: Path
     calibrations: tuple[str, ...] = ()
+    rewrites: tuple[tuple[Rewrite, ...], ...] = ()
     options: tuple[tuple[str, str, str], ...] = ()
     batches: tuple[int, ...] = (1,)
     loads: tuple[Load, ...] = (Load(),)
@@ -194,6 +200,7 @@ def checked(options: Mapping[str, Any]) -> Settings:
         rounds=_rounds(str(options["rounds"])),
         cache=store.default_root(),
         calibrations=_calibrations(options["calibration"]),
+        rewrites=_rewrites(options.get("rewrite") or []),
         options=_options(options["option"], options["tpu_mlir_python"]),
         batches=_batches(options.get("batch") or []),
         loads=_loads({"load": [], "inputs": Inputs.CACHED, **options}),
@@ -278,6 +285,15 @@ def _calibrations(given: Sequence[str]) -> tuple[str, ...]:
             msg = f"--calibration {text}: a method and a number of rows, such as minmax_100, percentile_200, entropy_12"
             raise UsageError(msg)
     return tuple(dict.fromkeys(given))
+
+
+def _rewrites(given: Sequence[str]) -> tuple[tuple[Rewrite, ...], ...]:
+    """Each once, in the order of :class:`Rewrite`."""
+    for text in given:
+        if unknown := set(text.split("+")) - set(Rewrite):
+            msg = f"--rewrite {text}: no rewrite {min(unknown)!r}; there are {', '.join(Rewrite)}, joined by +"
+            raise UsageError(msg)
+    return tuple(dict.fromkeys(tuple(each for each in Rewrite if each in text.split("+")) for text in given))
 
 
 def _options(given: Sequence[str], tpu_mlir_python: str | None) -> tuple[tuple[str, str, str], ...]:

@@ -156,17 +156,43 @@ class Load:
         return "-".join(filter(None, words))
 
 
+class Rewrite(StrEnum):
+    """Another way to the same answer; which models and targets permit it, and what it saves: docs/rewrites.md.
+
+    ``trimmed``: a call's texts are cut where the longest of them ends. ``pooled``: the last block computes the row
+    that becomes the embedding, and no other. ``folded``: pictures come as 8-bit pixels, and the first convolution
+    normalises them. ``optimised``: ONNX Runtime's own operators for transformers.
+    """
+
+    TRIMMED = "trimmed"
+    POOLED = "pooled"
+    FOLDED = "folded"
+    OPTIMISED = "optimised"
+
+    @property
+    def feeds(self) -> bool:
+        """Whether a call is fed otherwise, so that its time is that of another call."""
+        return self in {Rewrite.TRIMMED, Rewrite.FOLDED}
+
+    def touches(self, tower: Tower) -> bool:
+        """Whether there is anything of *tower* that it rewrites."""
+        untouched = {Rewrite.TRIMMED: Tower.IMAGE, Rewrite.FOLDED: Tower.TEXT}
+        return tower is not untouched.get(self)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """What else changes a cell; the default of every field adds no word to the id.
 
-    ``half_io``: inputs and outputs are float16 too. ``calibration`` is a method and a number of rows, such as
-    ``percentile_200``, instead of the recipe's own. ``batch`` is samples per call.
+    ``half_io``: inputs and outputs are float16 too. ``rewrites`` are in the order of :class:`Rewrite`. ``calibration``
+    is a method and a number of rows, such as ``percentile_200``, instead of the recipe's own. ``batch`` is samples per
+    call.
     """
 
     compiled: bool = False
     cuda_graphs: bool = False
     half_io: bool = False
+    rewrites: tuple[Rewrite, ...] = ()
     calibration: str = ""
     batch: int = 1
     load: Load = Load()
@@ -174,7 +200,7 @@ class Variant:
     def __str__(self) -> str:
         flags = (name for name in ("compiled", "cuda_graphs", "half_io") if getattr(self, name))
         batch = f"batch{self.batch}" if self.batch > 1 else ""
-        return "-".join(filter(None, (*flags, self.calibration, batch, str(self.load))))
+        return "-".join(filter(None, (*flags, *self.rewrites, self.calibration, batch, str(self.load))))
 
 
 BASELINE = Target(backend="torch", device=Device.CPU)  # in FP32: what a speed-up is over

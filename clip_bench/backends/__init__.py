@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_bench.errors import UsageError
-from clip_bench.specs import Format, Precision, Target, Variant
+from clip_bench.specs import Format, Precision, Rewrite, Target, Variant
 from clip_bench.store import Artifact, Store, default_root
 
 GROUP = "clip_bench.backends"
@@ -108,6 +108,7 @@ class Backend(Protocol):
 
     * ``FORMAT``: the :class:`Format` it loads, for all targets or per target; ONNX if absent
     * ``VARIANTS``: per target, the variants beyond the plain one, and their precisions
+    * ``REWRITES``: per target, the exact rewrites that its graphs may have, and in which precisions
     * ``OPTIONS``: by name (of a provider, or of the backend) and key, the line of help of a ``--option NAME.KEY=VALUE``
     * ``targets(settings)``: instead of ``TARGETS``, those that the user's options make, by name and key
     * ``devices(settings)``: per target, a :class:`Found`
@@ -171,6 +172,12 @@ def setting_of(target: Target, settings: Mapping[str, Mapping[str, str]]) -> Map
 def variants_of(backend: Backend, target: Target) -> Mapping[Variant, frozenset[Precision]]:
     """The variants that *backend* offers on *target* beyond the plain one, each with its precisions."""
     offered: Mapping[Target, Mapping[Variant, frozenset[Precision]]] = getattr(backend, "VARIANTS", {})
+    return offered.get(target, {})
+
+
+def rewrites_of(backend: Backend, target: Target) -> Mapping[Rewrite, frozenset[Precision]]:
+    """The exact rewrites that *backend* takes on *target*, each with its precisions."""
+    offered: Mapping[Target, Mapping[Rewrite, frozenset[Precision]]] = getattr(backend, "REWRITES", {})
     return offered.get(target, {})
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from clip_bench.backends import Arrays, Found, Options, Placement
 from clip_bench.errors import UnavailableError
-from clip_bench.specs import Device, Format, Precision, Target, Variant
+from clip_bench.specs import Device, Format, Precision, Rewrite, Target, Variant
 from clip_bench.store import Artifact
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ TARGETS = {
 VARIANTS = {
     CPU: {Variant(compiled=True): frozenset({Precision.FP32, Precision.BF16})},
     CUDA: {Variant(compiled=True): FLOATS, Variant(cuda_graphs=True): FLOATS},
+}
+REWRITES = {
+    target: dict.fromkeys((Rewrite.TRIMMED, Rewrite.POOLED, Rewrite.FOLDED), TARGETS[target]) for target in (CPU, CUDA)
 }
 FALLBACK = "PYTORCH_ENABLE_MPS_FALLBACK"
 IMPORTS = "torch"

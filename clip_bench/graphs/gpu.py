@@ -17,7 +17,6 @@ from clip_bench.store import Artifact
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-    from onnxruntime.transformers.onnx_model import OnnxModel
 
 NAME = "model.onnx"
 NOTE = "clip_bench_note"  # the key under which a model's own metadata tells what was fused
@@ -111,7 +110,7 @@ def _halve(source: Path, path: Path, recipe: Half) -> None:
     from onnxruntime.transformers.onnx_model import OnnxModel
 
     masked = rewrites.finite_mask(source, recipe.mask)
-    model = _fuse(masked) if recipe.fused else OnnxModel(masked)
+    model = attention.fused(masked) if recipe.fused else OnnxModel(masked)
     # fused operators are unknown to onnx's shape inference, and need ONNX Runtime's
     model.convert_float_to_float16(keep_io_types=not recipe.half_io, use_symbolic_shape_infer=recipe.fused)
     if recipe.fused:
@@ -120,13 +119,3 @@ def _halve(source: Path, path: Path, recipe: Half) -> None:
         told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing"
         model.model.metadata_props.add(key=NOTE, value=f"fused: {told}")
     model.save_model_to_file(str(path))
-
-
-def _fuse(model: ModelProto) -> OnnxModel:
-    """LayerNorm with its skip, GELU, and attention, in ONNX Runtime's own operators."""
-    from onnxruntime.transformers.fusion_options import FusionOptions
-    from onnxruntime.transformers.optimizer import optimize_model
-
-    fused = optimize_model(model, model_type="clip", opt_level=0, optimization_options=FusionOptions("clip"))
-    attention.fuse(fused)
-    return fused

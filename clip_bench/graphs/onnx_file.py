@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_bench.errors import UnsupportedError
-from clip_bench.graphs import Calibration, Graph, no_recipe, program, rewrites
+from clip_bench.graphs import Calibration, Graph, attention, no_recipe, program, rewrites
 from clip_bench.models import towers
-from clip_bench.specs import Format, Precision, Variant
+from clip_bench.models.feeds import shaped
+from clip_bench.specs import Format, Precision, Rewrite, Variant
 from clip_bench.store import Artifact
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
 
 def build(graph: Graph, precision: Precision) -> Artifact:
     """The ONNX file of *graph* at *precision*: fp32, bf16 and fp16 share one (the last two are how it is executed)."""
+    if Rewrite.OPTIMISED in graph.variant.rewrites:
+        return _optimised(graph, precision)
     if precision in {Precision.FP32, Precision.BF16, Precision.FP16}:
         return _exported(graph, OPSET)
     if precision is Precision.INT8_DYNAMIC:
@@ -133,6 +136,28 @@ def derived(
     return graph.store.get(recipe, lambda folder: make(parent.file(NAME), folder / NAME), parent)
 
 
+def _optimised(graph: Graph, precision: Precision) -> Artifact:
+    """The fp32 file in ONNX Runtime's own operators for transformers.
+
+    Raises:
+        UnsupportedError: of another precision, or a tower without an attention that they know.
+    """
+    if precision is not Precision.FP32:
+        msg = f"optimised: quantizers do not know ONNX Runtime's own operators, so that there is no {precision} of them"
+        raise UnsupportedError(msg)
+
+    def make(source: Path, path: Path) -> None:
+        import onnx
+
+        model = attention.fused(onnx.load(source))
+        if not model.get_nodes_by_op_type("MultiHeadAttention"):
+            msg = "optimised: the tower has no attention that ONNX Runtime's own operators know"
+            raise UnsupportedError(msg)
+        model.save_model_to_file(str(path))
+
+    return derived(graph, {"step": "optimised"}, make)
+
+
 def _dynamic(source: Path, path: Path) -> None:
     """Weights of every matrix product to int8 per channel; activations are quantized as they come."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -174,9 +199,10 @@ def rows(graph: Graph, calibration: Calibration, samples: int) -> list[Row]:
         msg = f"{graph.variant.calibration} asks for more rows than the {kinds} that are never evaluated on"
         raise UnsupportedError(msg)
     starts = [i * kinds // samples for i in range(samples)]
-    return [
+    whole = [
         {name: np.take(arrays[name], range(i, i + n), axis=0, mode="wrap") for name, n in sizes.items()} for i in starts
     ]
+    return [shaped(row, graph.variant.rewrites, graph.source.spec) for row in whole]
 
 
 def _examples(graph: Graph) -> dict[str, NDArray[np.generic]]:

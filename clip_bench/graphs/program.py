@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from clip_bench.graphs import Graph, no_recipe
 from clip_bench.models import towers
-from clip_bench.specs import Format, Precision, Tower
+from clip_bench.models.feeds import normalisation
+from clip_bench.specs import Format, Precision, Rewrite, Tower
 from clip_bench.store import Artifact
 
 if TYPE_CHECKING:
@@ -41,29 +42,43 @@ def build(graph: Graph, precision: Precision) -> Artifact:
         "outputs": towers.OUTPUTS[graph.tower],
         "torch": version("torch"),
         "open_clip_torch": version("open_clip_torch"),
+        **_rewritten(graph),
     }
     return graph.store.get(recipe, lambda folder: _export(graph, dtype, folder / NAME))
+
+
+def _rewritten(graph: Graph) -> dict[str, object]:
+    """What *graph*'s rewrites add to its recipe; nothing where it has none, nor for those of the ONNX file."""
+    chosen = [each for each in graph.variant.rewrites if each is not Rewrite.OPTIMISED]
+    told: dict[str, object] = {"rewrites": chosen} if chosen else {}
+    return told | ({"normalisation": normalisation(graph.source.spec)} if Rewrite.FOLDED in chosen else {})
 
 
 def _export(graph: Graph, dtype: str, path: Path) -> None:
     import torch
 
-    module = towers.module(graph.source.model(), graph.tower, getattr(torch, dtype))
+    spec, rewrites = graph.source.spec, graph.variant.rewrites
+    statistics = normalisation(spec) if Rewrite.FOLDED in rewrites else ((), ())
+    module = towers.module(graph.source.model(), graph.tower, getattr(torch, dtype), rewrites, statistics)
     traced = 1 if graph.tower is Tower.PAIR else 2  # torch takes a size of 1 for a constant
-    inputs = towers.example(graph.source.spec, graph.tower, graph.batch or traced)
+    inputs = towers.example(spec, graph.tower, graph.batch or traced, rewrites)
     with torch.no_grad():
         exported = torch.export.export(module, inputs, dynamic_shapes=_dynamic(graph))
     torch.export.save(exported, path)
 
 
 def _dynamic(graph: Graph) -> tuple[dict[int, torch.export.Dim], ...] | None:
-    """A free batch dimension where the graph has none of its own; a pair keeps one image and frees its texts."""
+    """A free batch dimension where the graph has none of its own, and a free length where its texts are trimmed.
+
+    A pair keeps one image and frees its texts.
+    """
     import torch
 
-    if graph.batch is not None:
-        return None
-    batch = torch.export.Dim("batch")
-    free = {name: {0: batch} for name in towers.INPUTS[graph.tower]}
-    if graph.tower is Tower.PAIR:
-        free["image"] = {}
-    return tuple(free[name] for name in towers.INPUTS[graph.tower])
+    free: dict[str, dict[int, torch.export.Dim]] = {"image": {}, "tokens": {}}
+    if graph.batch is None:
+        batch = torch.export.Dim("batch")
+        free = {"image": {} if graph.tower is Tower.PAIR else {0: batch}, "tokens": {0: batch}}
+    if Rewrite.TRIMMED in graph.variant.rewrites:
+        free["tokens"][1] = torch.export.Dim("length", min=2, max=graph.source.spec.context)
+    chosen = tuple(free[name] for name in towers.INPUTS[graph.tower])
+    return chosen if any(chosen) else None

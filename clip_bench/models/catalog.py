@@ -20,7 +20,7 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 # A model's name may hold no word of another axis of an id: -k is a substring match.
 TAKEN = (
     "emulated", "numerics", "compiled", "onnxruntime", "openvino", "torch", "image", "text", "pair", "null",
-    "fp32", "fp16", "bf16", "int8", "a16w8", "cpu", "gpu", "npu",
+    "fp32", "fp16", "bf16", "int8", "a16w8", "cpu", "gpu", "npu", "trimmed", "pooled", "folded", "optimised",
 )  # fmt: skip
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,15 +18,17 @@ from numpy.typing import NDArray
 from clip_bench.data import NO_LABEL, Samples
 from clip_bench.data.scenes import Draw
 from clip_bench.errors import UnavailableError, UsageError
+from clip_bench.models import rewrites as rewriting
 from clip_bench.models import shapes_tiny
 from clip_bench.models.towers import PAIR_TEXTS
-from clip_bench.specs import ModelSpec, Tower
+from clip_bench.specs import ModelSpec, Rewrite, Tower
 from clip_bench.store import Store
 
 if TYPE_CHECKING:
     from open_clip.transform import PreprocessCfg
 
 NAME = "feeds.npz"
+Arrays = dict[str, NDArray[np.generic]]
 PAIR_STREAM = 7001  # the key of the stream that shuffles the texts of a pair
 
 
@@ -85,6 +88,20 @@ def unseen(fed: Feeds, tower: Tower, batch: int, seed: int) -> Iterator[dict[str
             inside = (places > 0) & (places < ends)
             call["tokens"] = np.where(inside, draw.choice(words, call["tokens"].shape), call["tokens"])
         yield call
+
+
+def shaped(call: Mapping[str, NDArray[np.generic]], rewrites: Collection[Rewrite], spec: ModelSpec) -> Arrays:
+    """*call* as a graph of *spec* with *rewrites* takes it: texts cut where the longest ends, pictures as pixels.
+
+    Raises:
+        UnsupportedError: the pictures are no 8-bit pixels.
+    """
+    made = dict(call)
+    if Rewrite.TRIMMED in rewrites and "tokens" in call:
+        made["tokens"] = rewriting.cut(call["tokens"].astype(np.int64, copy=False))
+    if Rewrite.FOLDED in rewrites and "image" in call:
+        made["image"] = rewriting.pixels(call["image"].astype(np.float32, copy=False), *normalisation(spec))
+    return made
 
 
 def make(spec: ModelSpec, samples: Samples, store: Store | None = None) -> Feeds:
@@ -191,6 +208,13 @@ def transform(spec: ModelSpec) -> Callable[[object], NDArray[np.float32]]:
 
     change = image_transform_v2(preprocessing(spec), is_train=False)
     return lambda image: change(image).numpy()
+
+
+@cache
+def normalisation(spec: ModelSpec) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and the standard deviation, of each channel, that the transform of *spec* normalises with."""
+    config = preprocessing(spec)
+    return tuple(config.mean), tuple(config.std)
 
 
 def preprocessing(spec: ModelSpec) -> PreprocessCfg:

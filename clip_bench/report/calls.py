@@ -10,7 +10,12 @@ from clip_bench.report.blocks import alike, has
 from clip_bench.report.columns import TOWERS, Row
 
 # Of a call; image size and tokens belong to the model.
-SETTING = ("batch", "texts", "inside_clock", "threads", "load", "instances", "device_ids", "queue", "inputs")
+SETTING = ("batch", "texts", "inside_clock", "threads", "load", "instances", "device_ids", "queue", "inputs", "fed")
+
+FED = {
+    "trimmed": "Texts are trimmed: a call ends with its longest text, and the timed ones are of the commonest length.",
+    "folded": "Pictures come as 8-bit pixels, and are normalised inside.",
+}
 
 
 def split(rows: Iterable[Row]) -> list[list[Row]]:
@@ -38,6 +43,7 @@ def brief(row: Row) -> str:
         f"{plural(int(row['instances']), 'instance')}, queue {row['queue']}": row["load"] != "latency",
         f"device {row['device_ids']}": row["device_ids"] != "0",
         "fresh inputs": row["inputs"] != "cached",
+        row["fed"].replace("-", " and "): bool(row["fed"]),
     }
     return ", ".join(words for words, holds in told.items() if holds)
 
@@ -55,7 +61,8 @@ def describe(rows: Sequence[Row], *, scores: bool = False) -> str:
     threads = plural(int(first["threads"]), "thread") if first["threads"] else "the runtime's own choice of threads"
     inside = first["inside_clock"] or "not recorded"
     sentence = f"One call is {what}, on {threads}. Inside the clock: {inside}."
-    return " ".join(filter(None, (sentence, _load(first), _scored(rows) if scores else "")))
+    fed = (told for word, told in FED.items() if word in first["fed"])
+    return " ".join(filter(None, (sentence, *fed, _load(first), _scored(rows) if scores else "")))
 
 
 def plural(count: int, noun: str) -> str:

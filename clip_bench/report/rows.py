@@ -31,7 +31,7 @@ _WORDS = (
     *("machine", "run", "datetime", "chip", "ram", "case", "tower", "model", "weights", "target", "backend", "device"),
     *("precision", "variant", "outcome", "reason", "failures", "boundary", "data", "inside_clock"),
     *("executed_dtypes", "executed_nodes", "executed_note"),
-    *("bare", "load", "device_ids", "inputs", "unstable", "energy_source", "bound", "verdict"),
+    *("bare", "load", "device_ids", "inputs", "fed", "unstable", "energy_source", "bound", "verdict"),
 )
 _PARTS = ("rounds_s", "conditions", "steps", "ratio", "ceilings")  # what a table of its own takes apart, or None
 _COUNTS = (
@@ -152,9 +152,11 @@ def _call(boundary: Boundary | None) -> Row:
     if boundary is None:
         return {}
     told = {name: getattr(boundary, name) for name in CALL}
-    words = {"inside_clock": boundary.inside_clock, "device_ids": boundary.device_ids}
-    joined = {name: ", ".join(map(str, several)) for name, several in words.items()}
-    return told | joined | {"data": boundary.data_sha256[:16]}
+    lists = {"inside_clock": boundary.inside_clock, "device_ids": boundary.device_ids}
+    joined = {name: ", ".join(map(str, several)) for name, several in lists.items()}
+    fed = {"trimmed": bool(boundary.lengths), "folded": boundary.pixels != "float32"}
+    words = "-".join(name for name, holds in fed.items() if holds)
+    return told | joined | {"data": boundary.data_sha256[:16], "fed": words}
 
 
 def _quality(record: Record) -> Row:
@@ -235,7 +237,7 @@ def _counts(of: dict[str, int]) -> str:
 
 def _with_speedup(rows: list[Row]) -> list[Row]:
     def call(row: Row) -> tuple[object, ...]:
-        return tuple(row.get(name) for name in ("model", "tower", *CALL))
+        return tuple(row.get(name) for name in ("model", "tower", "fed", *CALL))
 
     def cost(row: Row) -> float | None:
         value = row.get("call_s")

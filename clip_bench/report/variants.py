@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-CALL = re.compile(r"batch\d+|throughput|instances\d+|queue\d+|devices\d+(?:_\d+)*|fresh")
+CALL = re.compile(r"batch\d+|throughput|instances\d+|queue\d+|devices\d+(?:_\d+)*|fresh|trimmed|folded")
 CALIBRATED = re.compile(r"(?:minmax|percentile|entropy)_\d+")
 
 
 def bare(variant: str) -> str:
-    """*variant* without the words of its batch and of its load, which the boundary tells as well."""
+    """*variant* without the words of its batch, its load and what it is fed, which the boundary tells as well."""
     return _without(CALL, variant)
 
 

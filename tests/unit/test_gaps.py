@@ -6,6 +6,7 @@ from dataclasses import replace
 from clip_bench import backends, gaps, matrix
 from clip_bench.gaps import Gap
 from clip_bench.record import Outcome
+from clip_bench.specs import Rewrite
 
 GAP = Gap(cells="*-acme-*-int8_*", outcome=Outcome.UNSUPPORTED, error=r"knows no \w+", reason="no layer", link="a/b#1")
 
@@ -24,7 +25,8 @@ def test_the_first_gap_whose_pattern_fits_covers_a_cell(small, monkeypatch):
 
 
 def test_every_known_gap_is_of_a_cell_that_there_is_with_an_error_a_reason_and_a_link(small):
-    every = replace(small, models=(), full=True, calibrations=("minmax_12",))
+    rewrites = tuple((rewrite,) for rewrite in Rewrite)
+    every = replace(small, models=(), full=True, calibrations=("minmax_12",), rewrites=rewrites)
     covered = {gaps.covering(case) for case in matrix.cells(every, backends.discover())}
 
     for gap in gaps.KNOWN:

@@ -26,7 +26,7 @@ from clip_bench.backends.onnxruntime import binding, coreml, directml, nvidia, o
 from clip_bench.backends.onnxruntime.provider import PACKAGE, Provider
 from clip_bench.errors import PlacementError, UnavailableError, UnsupportedError
 from clip_bench.graphs import gpu
-from clip_bench.specs import Device, Precision, Target
+from clip_bench.specs import Device, Precision, Rewrite, Target
 from clip_bench.store import Artifact
 
 if TYPE_CHECKING:
@@ -53,6 +53,12 @@ PROVIDERS: Mapping[Target, Provider] = {
 TARGETS = {target: provider.precisions for target, provider in PROVIDERS.items()}
 VARIANTS = {target: provider.variants for target, provider in PROVIDERS.items()}
 FORMAT = {target: provider.format for target, provider in PROVIDERS.items()}
+REWRITES = {
+    CPU: {
+        **dict.fromkeys((Rewrite.TRIMMED, Rewrite.POOLED, Rewrite.FOLDED), TARGETS[CPU]),
+        Rewrite.OPTIMISED: frozenset({Precision.FP32}),
+    }
+}
 IMPORTS = "onnxruntime"
 NUMBERED = frozenset(target for target, provider in PROVIDERS.items() if provider.hardware == "GPU")
 OPTIONS = {target.provider: provider.help for target, provider in PROVIDERS.items() if provider.help}

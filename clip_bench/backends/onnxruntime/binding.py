@@ -19,6 +19,7 @@ NUMPY: Mapping[str, DTypeLike] = {
     "tensor(float16)": np.float16,
     "tensor(float)": np.float32,
     "tensor(int64)": np.int64,
+    "tensor(uint8)": np.uint8,
 }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from clip_bench.backends import Found, Options
 from clip_bench.backends.openvino.session import OpenVinoSession
 from clip_bench.errors import UnavailableError, UnsupportedError, UsageError
-from clip_bench.specs import Device, Format, Precision, Target
+from clip_bench.specs import Device, Format, Precision, Rewrite, Target
 from clip_bench.store import Artifact
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ TARGETS = {
     GPU: frozenset({Precision.FP32, Precision.FP16, Precision.INT8_NNCF}),
     NPU: frozenset({Precision.FP16, Precision.INT8_NNCF}),
 }
+REWRITES = {CPU: dict.fromkeys((Rewrite.TRIMMED, Rewrite.POOLED, Rewrite.FOLDED), TARGETS[CPU])}
 IMPORTS = "openvino"
 QUEUED = frozenset(TARGETS)
 NUMBERED = frozenset({GPU})
