@@ -10,7 +10,7 @@ from clip_bench.report import write
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
 SECTIONS = [
-    *("Hardware Test Results", "Profiles", "Paired speed-ups", "Batches", "Roofline", "Cold path"),
+    *("Hardware Test Results", "Inference", "Profiles", "Paired speed-ups", "Batches", "Roofline", "Cold path"),
     *("Conditions and energy", "In full", "Cells without a time", "Provenance"),
 ]
 NEW = {

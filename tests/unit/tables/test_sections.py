@@ -186,7 +186,7 @@ def test_the_inference_table_has_the_mean_the_deviation_and_the_difference(run):
     slow = Timing(rounds_s=(1.0, 3.0), warmups=0, batch=1)
     rows = cells(inference.table(frame([changed(run, PLAIN, timing=slow)])))
 
-    own = next(row for row in rows if row["Models"].startswith("shapes_tiny, CPU, ONNX Runtime, fp32"))
+    own = next(row for row in rows if row["Models"] == "shapes_tiny, onnxruntime-cpu, fp32")
     assert own["Time cost"] == "2000.00 ms ± 1414.21 ms"
     assert float(own["Difference"]) == pytest.approx(2 * (1 - float(own["Cosine"])), abs=1e-4)
     assert inference.cost([7.633, 7.887]) == "7.76 ms ± 180 µs"
