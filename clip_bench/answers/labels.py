@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,15 +19,15 @@ def parse(given: str) -> tuple[str, ...]:
     """The lines of the file *given*, or its own parts between commas; brackets around them are VastStreamX's form.
 
     Raises:
-        UsageError: there is no label, or one twice.
+        UsageError: there is no label, or no such file.
     """
-    path = Path(given)
+    path, is_file = Path(given), os.path.isfile(given)  # noqa: PTH113  Path's raises where many labels are a long name
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else None
+        lines = path.read_text(encoding="utf-8-sig").splitlines() if is_file else None
     except (OSError, ValueError) as exc:
         msg = f"--labels {given}: {getattr(exc, 'strerror', None) or 'no text in UTF-8'}; a label per line"
         raise UsageError(msg) from exc
-    if lines is None and ("/" in given or path.suffix in {".txt", ".csv"}):
+    if lines is None and "," not in given and ("/" in given or path.suffix in {".txt", ".csv"}):
         msg = f"--labels {given}: no such file; give a file with a label per line, or labels between commas"
         raise UsageError(msg)
     parts = given.removeprefix("[").removesuffix("]").split(",") if lines is None else lines

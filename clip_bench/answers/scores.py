@@ -30,8 +30,8 @@ class Answer:
 
     @property
     def file(self) -> str:
-        """What the picture is called."""
-        return self.path.name
+        """What the picture is called, as far as it can be printed."""
+        return self.path.name.encode(errors="replace").decode()
 
     def as_json(self) -> dict[str, object]:
         """The file as it was given, and its labels with their scores, the best first."""

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from safetensors import safe_open
 
 from clip_bench import backends
 from clip_bench.__main__ import main
-from clip_bench.answers import cases, encoders
+from clip_bench.answers import cases, classify, encoders
 from clip_bench.data import classes, scenes
+from clip_bench.data.listing import Entry
 from clip_bench.models import catalog, feeds, shapes_tiny
 from clip_bench.quality import metrics
 
@@ -125,6 +127,23 @@ def test_labels_that_read_alike_are_told(ran, shown):
     status, _, err = ran("score", first(shown)[0], "--labels", "a dog,a cat,a red star")
 
     assert (status, err) == (0, ["shapes_tiny: read alike, so scored alike: a dog, a cat"])
+
+
+def test_strange_names_are_printed_and_drawn(ran, shown, tmp_path):
+    odd = tmp_path / "a\x07\udcff<b>&.png"
+    try:
+        odd.write_bytes(first(shown)[0].read_bytes())
+    except (OSError, UnicodeEncodeError):
+        pytest.skip("needs a file system that takes any bytes as a name")
+    (tmp_path / "labels").write_text("a red star\n<b>&\x01\n")
+
+    status, out, _ = ran(
+        "score", odd, odd, "--labels", tmp_path / "labels", "--plot", tmp_path / "s.svg", "--json", tmp_path / "s.json"
+    )
+
+    assert (status, out[0]) == (0, "a\x07?<b>&.png")
+    ET.parse(tmp_path / "s.svg")  # noqa: S314  our own file
+    assert len(json.loads((tmp_path / "s.json").read_text())["pictures"]) == 2
 
 
 @pytest.mark.parametrize("kind", ["svg", "png"])
@@ -289,6 +308,19 @@ def test_an_ensemble_is_that_of_open_clip(made, small):
     ours = made.classes([[each.format(name) for each in templates] for name in names], encoders.tokenizer(spec))
 
     assert ours == pytest.approx(theirs.numpy().T, abs=1e-5)
+
+
+def test_no_more_than_one_batch_of_pictures_is_read_ahead(made, shown):
+    stored, read = first(shown)[0].read_bytes(), []
+    entries = [Entry(name=f"{i}", stored=lambda: read.append(1) or stored, label=0) for i in range(100)]
+    texts = [["a red star"], ["a blue ring"]]
+    rows = made.classes(texts, encoders.tokenizer(catalog.MODELS["shapes_tiny"]))
+
+    found = classify.predictions(made, rows, classify.twins_of(texts), entries, frozenset(), [])
+
+    assert next(found).file == "0"
+    assert len(read) == classify.TOGETHER
+    assert len([*found]) == 99
 
 
 def test_the_scale_is_the_models_own(made):

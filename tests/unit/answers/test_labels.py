@@ -22,6 +22,12 @@ def test_a_file_has_a_label_in_each_line_commas_and_all(tmp_path):
     assert labels.parse(str(tmp_path / "labels")) == ("Afghan hound, Afghan", "a cat")
 
 
+def test_many_labels_and_slashes_are_no_file():
+    many = [f"a cat w/o hat {i}" for i in range(1000)]
+
+    assert labels.parse(",".join(many)) == tuple(many)
+
+
 @pytest.mark.parametrize("given", ["", ",", "[]", "gone.txt", "folder/gone"])
 def test_no_label_is_one_clear_line(given):
     with pytest.raises(UsageError, match="give a file with a label per line, or labels between commas"):
