@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -46,10 +47,11 @@ def shown(tmp_path_factory):
 
 @pytest.fixture
 def ran(capsys):
-    """The exit status of a command, its lines, and those of stderr."""
+    """The exit status of a command, its lines, and those of stderr; one thread, since others test at the same time."""
 
-    def run(*arguments):
-        status = main([str(argument) for argument in arguments])
+    def run(command, *arguments):
+        threads = ["--threads", "1"] if command in {"score", "evaluate"} else []
+        status = main([command, *map(str, arguments), *threads])
         told = capsys.readouterr()
         return status, told.out.splitlines(), told.err.splitlines()
 
@@ -208,7 +210,7 @@ def test_a_thousand_classes_are_told_with_what_was_left_out(ran, shown, tmp_path
     data = f"imagenet:{shown / 'wnids'}"
     wnid = classes.of("imagenet").wnids[0]
 
-    status, figures, err = ran("evaluate", "--data", data, "--predictions", tmp_path / "p.txt")
+    status, figures, err = ran("evaluate", "--data", data, "--batch", 50, "--predictions", tmp_path / "p.txt")
 
     assert status == 0
     assert figures[1].startswith(f"{PICTURES} pictures, 1,000 classes; ")
@@ -262,7 +264,7 @@ def test_saved_tokens_give_the_same_scores(ran, shown, tmp_path):
 
 
 def test_what_is_said_of_a_thousand_classes_can_be_saved_before(ran, shown, tmp_path):
-    data = ("evaluate", "--data", f"imagenet:{shown / 'wnids'}", "--samples", 8, "--prompts", "name")
+    data = ("evaluate", "--data", f"imagenet:{shown / 'wnids'}", "--samples", 8, "--prompts", "name", "--batch", 50)
 
     assert ran("tokens", "--classes", "imagenet", "--prompts", "name", "-o", tmp_path / "npz")[0] == 0
 
@@ -274,8 +276,8 @@ def test_what_is_said_of_a_thousand_classes_can_be_saved_before(ran, shown, tmp_
 def made(small):
     """shapes_tiny's encoders."""
     found = backends.discover()
-    chosen = cases.choose(small, found, "", "", "")
-    with encoders.loaded(chosen, small, found) as loaded:
+    settings = replace(small, threads=1)
+    with encoders.loaded(cases.choose(settings, found, "", "", ""), settings, found) as loaded:
         yield loaded
 
 
