@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         results[path] = replace(measured, skipped={**unread, **measured.skipped})
         tell(_page(path, results[path]))
     if options.json:
-        _write(options.json, spec, results)
+        _write(options.json, spec, options.rounds, results)
     return int(not any(each.rows for each in results.values()))
 
 
@@ -146,7 +146,7 @@ def _cells(row: Row, reference: Row) -> list[str]:
     return [*cells, VARIANTS[row.name].differs]
 
 
-def _write(path: Path, spec: ModelSpec, results: dict[str, Measured]) -> None:
+def _write(path: Path, spec: ModelSpec, rounds: int, results: dict[str, Measured]) -> None:
     from dataclasses import asdict
     from importlib.metadata import PackageNotFoundError, version
 
@@ -169,6 +169,7 @@ def _write(path: Path, spec: ModelSpec, results: dict[str, Measured]) -> None:
     told = {
         "model": spec.name,
         "random_weights": not spec.trained,
+        "rounds": rounds,
         "versions": versions,
         "results": [{"path": Path(name).name, **asdict(result)} for name, result in results.items()],
     }

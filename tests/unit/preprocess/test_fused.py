@@ -13,7 +13,7 @@ from clip_bench.models.catalog import MODELS
 from clip_bench.preprocess import decode, fused, plan, transform
 
 BOUND = 1e-4
-MODELS_OF_EACH_KIND = {"shorter": "vit_b_32_random", "linear": "mobileclip_s1_random", "squash": "siglip_b_16_random"}
+MODELS_OF_EACH_KIND = {"cropped": "vit_b_32_random", "linear": "mobileclip_s1_random", "squash": "siglip_b_16_random"}
 PNG = ("RGB", "RGBA", "LA", "L", "P", "P and a clear colour", "1", "I;16", "RGB and a clear colour")
 OTHERS = ("CMYK", "turned", "grey JPEG", "JPEG", "TIFF of CMYK", "TIFF of RGBA", "WEBP")
 KINDS = (*PNG, *OTHERS)
@@ -124,11 +124,11 @@ def test_a_transform_that_pads_pads_the_same(size, kind):
 def test_a_turned_photograph_stays_as_it_is_stored(both):
     rows = pixels(3, 90, 60, "slope")
 
-    assert np.array_equal(both["shorter"][1](stored("turned", rows)), both["shorter"][1](stored("JPEG", rows)))
+    assert np.array_equal(both["cropped"][1](stored("turned", rows)), both["cropped"][1](stored("JPEG", rows)))
 
 
 def test_what_it_makes_is_as_a_model_takes_it(both):
-    made = both["shorter"][1](stored("RGB", pixels(0, 70, 50, "noise")))
+    made = both["cropped"][1](stored("RGB", pixels(0, 70, 50, "noise")))
 
     assert (made.dtype, made.shape, made.flags.c_contiguous) == (np.float32, (3, 48, 48), True)
 
