@@ -85,7 +85,7 @@ def scaled(stored: bytes, size: Callable[[int, int], tuple[int, int]]) -> Image.
 
 def _plain(image: PngImageFile) -> bool:
     """Whether a PNG is one picture of 8 bits per channel, top to bottom: Pillow's raw mode is then the mode."""
-    plain = image.mode in CHANNELS and image.tile[0][3] == image.mode
+    plain = image.mode in CHANNELS and [tile[3] for tile in image.tile] == [image.mode]
     return plain and not image.is_animated and not image.info.get("interlace")
 
 

@@ -99,7 +99,15 @@ def wide(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
+def bare(*chunks):
+    """A PNG of 5 × 5 RGBA whose pixels are in *chunks*."""
+    head = struct.pack(">IIBBBBB", 5, 5, 8, 6, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(chunks) + chunk(b"IEND", b"")
+
+
 REFUSED = {
+    "no_pixels": (bare(), "damaged: |OpenCV cannot decode it"),
+    "empty_pixels": (bare(chunk(b"IDAT", b"")), "damaged: |OpenCV cannot decode it"),
     "nothing": (b"", "no picture of a known format: give BMP"),
     "words": (b"hello", "no picture of a known format: give BMP"),
     "script": (b"%!PS-Adobe-3.0 EPSF-3.0\n", "no picture of a known format: give BMP"),
