@@ -1,4 +1,4 @@
-"""The reference's pixels for less: only the crop's box is resized, and normalised by one multiply-add."""
+"""The reference's pixels for less: only the crop's columns are resized, and normalised by one multiply-add."""
 
 from __future__ import annotations
 

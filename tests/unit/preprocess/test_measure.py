@@ -1,6 +1,7 @@
 """Variants are held against the reference on the same pictures, in turns."""
 
 import io
+import sys
 from itertools import count
 
 import numpy as np
@@ -112,6 +113,14 @@ def test_a_variant_without_its_package_is_left_out_with_what_to_install(monkeypa
 
     assert found.missing == {"grey": "install it"}
     assert [row.name for row in found.rows] == [name for name in PURE if name != "grey"]
+
+
+@pytest.mark.parametrize("name", ["opencv_cubic", "opencv_area", "decoded"])
+def test_without_opencv_its_variants_say_what_to_install(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+
+    with pytest.raises(UnavailableError, match=r"pip install 'clip-bench\[pixels\]'"):
+        transform(name, SHAPES)
 
 
 def test_a_name_that_is_none_is_told_with_those_there_are():
