@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from clip_bench.specs import ModelSpec
 
 HELP = "ways from a picture to what a model takes: their time, and what they change"
+MOST_BYTES = 1 << 28
 COLUMNS = ("TRANSFORMS", "TIME (ms)", "RATIO", "PROCESSED DIFF (mean)", "ENCODE DIFF (mean)", "COSINE")
 
 
@@ -33,6 +34,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, and print; the exit status is 1 where nothing could be measured."""
+    from dataclasses import replace
+
     from clip_bench.data import captions
     from clip_bench.errors import UsageError
     from clip_bench.models import catalog, weights
@@ -52,13 +55,14 @@ def run(options: argparse.Namespace) -> int:
     pictures, texts = embed.towers_of(source)
     tell([_about(spec, options.rounds), ""])
     results = {}
-    for path, stored in found.items():
-        results[path] = measure.measure(
+    for path, (stored, unread) in found.items():
+        measured = measure.measure(
             stored, spec, pictures, rounds=options.rounds, names=names, captions=embed.captions(told, source, texts)
         )
+        results[path] = replace(measured, skipped={**unread, **measured.skipped})
         tell(_page(path, results[path]))
     if options.json:
-        _write(options.json, spec, results)
+        _write(options.json, spec, options.rounds, results)
     return int(not any(each.rows for each in results.values()))
 
 
@@ -72,27 +76,32 @@ def _about(spec: ModelSpec, rounds: int) -> str:
     )
 
 
-def _stored(path: Path) -> dict[str, bytes]:
-    """The bytes of a file, or of every file under a folder that is not hidden, by name.
+def _stored(path: Path) -> tuple[dict[str, bytes], dict[str, str]]:
+    """The bytes of a file, or of every file under a folder that is not hidden, by name; and why others are not read.
 
     Raises:
-        UsageError: there is nothing there, or it cannot be read.
+        UsageError: there is no such file or folder.
     """
     from clip_bench.errors import UsageError
 
-    try:
-        if not path.is_dir():
-            return {path.name: path.read_bytes()}
-        inside = {below.relative_to(path): below for below in sorted(path.rglob("*")) if below.is_file()}
-        shown = {name: below for name, below in inside.items() if not any(part.startswith(".") for part in name.parts)}
-        read = {name.as_posix(): below.read_bytes() for name, below in shown.items()}
-    except OSError as exc:
-        msg = f"{path}: {exc.strerror}; give pictures, or folders of them"
-        raise UsageError(msg) from exc
-    if not read:
-        msg = f"{path}: an empty folder; give pictures, or folders of them"
+    if not path.is_dir() and not path.is_file():
+        msg = f"{path}: no such file or folder; give pictures, or folders of them"
         raise UsageError(msg)
-    return read
+    files = {path.name: path}
+    if path.is_dir():
+        inside = {below.relative_to(path): below for below in sorted(path.rglob("*")) if below.is_file()}
+        shown = (name for name in inside if not any(part.startswith(".") for part in name.parts))
+        files = {name.as_posix(): inside[name] for name in shown}
+    stored, unread = {}, {} if files else {path.name: "an empty folder"}
+    for name, file in files.items():
+        try:
+            if file.stat().st_size > MOST_BYTES:
+                unread[name] = f"a file of more than {MOST_BYTES >> 20} MiB"
+            else:
+                stored[name] = file.read_bytes()
+        except OSError as exc:
+            unread[name] = exc.strerror or str(exc)
+    return stored, unread
 
 
 def _page(path: str, result: Measured) -> Iterator[str]:
@@ -137,7 +146,7 @@ def _cells(row: Row, reference: Row) -> list[str]:
     return [*cells, VARIANTS[row.name].differs]
 
 
-def _write(path: Path, spec: ModelSpec, results: dict[str, Measured]) -> None:
+def _write(path: Path, spec: ModelSpec, rounds: int, results: dict[str, Measured]) -> None:
     from dataclasses import asdict
     from importlib.metadata import PackageNotFoundError, version
 
@@ -160,6 +169,7 @@ def _write(path: Path, spec: ModelSpec, results: dict[str, Measured]) -> None:
     told = {
         "model": spec.name,
         "random_weights": not spec.trained,
+        "rounds": rounds,
         "versions": versions,
         "results": [{"path": Path(name).name, **asdict(result)} for name, result in results.items()],
     }

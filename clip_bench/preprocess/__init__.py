@@ -44,7 +44,7 @@ VARIANTS: Mapping[str, Variant] = {
         before=others.opencv_decoded,
         differs="opencv_area from decoded pixels: decoding is not in its time, not comparable",
     ),
-    "fused": Variant(make=fused.transform, differs="none: the crop's box alone is resized, one multiply-add"),
+    "fused": Variant(make=fused.transform, differs="none: only the crop's columns are resized, one multiply-add"),
     "fused_scaled": Variant(make=fused.scaled, differs="not exact: as fused, a large JPEG is decoded at a scale"),
 }
 

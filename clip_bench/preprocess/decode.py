@@ -49,6 +49,8 @@ def loaded(image: Image.Image) -> Image.Image:
     """*image* with its pixels decoded by Pillow; UsageError where they are damaged."""
     with refusing():
         image.load()
+    if image.mode == "P":
+        image.info.pop("transparency", None)  # RGB has none, of which Pillow would warn
     return image
 
 
@@ -62,7 +64,7 @@ def fastest(stored: bytes) -> Image.Image:
         UsageError: as :func:`picture`.
     """
     image = opened(stored)
-    if isinstance(image, PngImageFile) and image.tile[0][3] == image.mode and image.mode in CHANNELS and _kornia():
+    if isinstance(image, PngImageFile) and _plain(image) and _kornia():
         return _from_kornia(stored, image) or loaded(image)
     return loaded(image)
 
@@ -79,6 +81,12 @@ def scaled(stored: bytes, size: Callable[[int, int], tuple[int, int]]) -> Image.
     with refusing():
         image.draft(image.mode, size(*image.size))
     return loaded(image)
+
+
+def _plain(image: PngImageFile) -> bool:
+    """Whether a PNG is one picture of 8 bits per channel, top to bottom: Pillow's raw mode is then the mode."""
+    plain = image.mode in CHANNELS and [tile[3] for tile in image.tile] == [image.mode]
+    return plain and not image.is_animated and not image.info.get("interlace")
 
 
 @cache
@@ -117,7 +125,7 @@ def refusing() -> Iterator[None]:
         msg = f"no picture of a known format: give {', '.join(FORMATS)}"
         raise UsageError(msg) from exc
     except Image.DecompressionBombError as exc:
-        msg = f"{exc}: make it smaller".replace("\n", " ")
+        msg = f"more pixels than the {Image.MAX_IMAGE_PIXELS} that are decoded: make it smaller"
         raise UsageError(msg) from exc
     except DAMAGE as exc:
         said = (getattr(exc, "strerror", None) or str(exc) or type(exc).__name__).splitlines()[0]

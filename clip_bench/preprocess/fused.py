@@ -1,4 +1,4 @@
-"""The reference's pixels for less: only the crop's box is resized, and normalised by one multiply-add."""
+"""The reference's pixels for less: only the crop's columns are resized, and normalised by one multiply-add."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from clip_bench.specs import ModelSpec
 
 # How far a filter reaches, in pixels of the larger raster: Pillow's src/libImaging/Resample.c
 SUPPORT = {Image.Resampling.BILINEAR: 1.0, Image.Resampling.BICUBIC: 2.0}
+WEIGHTED = {"LA": "La", "RGBA": "RGBa"}  # colours times opacity, which is what Pillow resizes of these
 Pixels = NDArray[np.uint8]
-Span = tuple[float, float]
+SLACK = 64  # pixels that may be made beside the crop, so that they are the reference's to the last bit
 
 
 def pixels(spec: ModelSpec) -> Callable[[bytes], Pixels]:
@@ -57,33 +58,48 @@ def normaliser(planned: Plan) -> Callable[[Pixels], NDArray[np.float32]]:
 
 
 def crop(image: Image.Image, planned: Plan) -> Pixels:
-    """What open_clip's transform crops out of *image*, (h, w, 3): resized in the image's own mode, then RGB."""
+    """What open_clip's transform crops out of *image*, (h, w, 3): resized in the image's own mode, then RGB.
+
+    Where the crop is narrower than the picture, only its columns are resized: across and then down, as Pillow does to a
+    picture that is wider than high. Of a higher one, Pillow since 13 decides by its size which way comes first, and the
+    8 bits between the two are rounded otherwise; so it is resized as a whole. So are modes 1 and P, whose nearest pixels
+    Pillow finds by adding up steps.
+    """
     width, height = planned.resized(*image.size)
     left, top = planned.corner(width, height)
-    across, down = min(width, planned.size), min(height, planned.size)
-    if image.mode in {"1", "P"}:  # Pillow takes the nearest of these: little work, and its sums of steps matter
-        part = image.resize((width, height)).crop((left, top, left + across, top + down))
+    wide = width > height == planned.size and image.size != (width, height)
+    if wide and image.mode not in {"1", "P"}:
+        resized, left = _columns(image, width, left, planned), 0
     else:
-        x, begin_x, end_x = _span(image.width, width, left, across, planned)
-        y, begin_y, end_y = _span(image.height, height, top, down, planned)
-        near = image.crop((begin_x, begin_y, end_x, end_y))
-        part = near.resize((across, down), planned.resample, box=(x[0], y[0], x[1], y[1]))
-    if part.size != (planned.size, planned.size):
-        part = _padded(part, planned)
-    return np.asarray(part.convert("RGB"))
+        resized = image.resize((width, height), planned.resample)
+    across, down = min(width, planned.size), min(height, planned.size)
+    part = resized if resized.size == (across, down) else resized.crop((left, top, left + across, top + down))
+    part = part if across == down == planned.size else _padded(part, planned)
+    return np.asarray(part if part.mode == "RGB" else part.convert("RGB"))
 
 
-def _span(whole: int, resized: int, start: int, kept: int, planned: Plan) -> tuple[Span, int, int]:
-    """Along one axis the pixels that the *kept* ones of *resized* from *start* on are made of.
+def _columns(image: Image.Image, width: int, left: int, planned: Plan) -> Image.Image:
+    """The columns from *left* on of *image* as it is when resized to *width*.
 
-    First the box of what is resized, counted from the first of the pixels that its filter reaches, which are begin to
-    end of *whole*. Pillow keeps a box in float32: counted from the crop, it is as exact as the filter needs.
+    Pillow keeps a box in float32. What is between two of its numbers can turn a half up instead of down, and where the
+    ratio is as simple as 4 to 5, many values are halves. So the box begins and ends where whole pixels meet, if that is
+    near. Elsewhere halves are rare, and counted from the crop the box is as exact as a filter needs.
     """
-    scale = whole / resized
+    scale = image.width / width
+    step = width // math.gcd(image.width, width)  # so many pixels are made of a whole number of pixels
+    first, last = left - left % step, left + planned.size + -(left + planned.size) % step
+    if last - first > planned.size + SLACK:
+        first, last = left, left + planned.size
     reach = math.ceil(SUPPORT[planned.resample] * max(scale, 1.0)) + 1
-    first, last = start * scale, (start + kept) * scale
-    begin, end = max(0, math.floor(first) - reach), min(whole, math.ceil(last) + reach)
-    return (first - begin, min(last - begin, float(end - begin))), begin, end
+    begins, ends = first * image.width / width, last * image.width / width
+    begin, end = max(0, math.floor(begins) - reach), min(image.width, math.ceil(ends) + reach)
+    near = image.crop((begin, 0, end, image.height))
+    weighted = near.convert(WEIGHTED[image.mode]) if image.mode in WEIGHTED else near  # once, not for each of two ways
+    box = (begins - begin, 0, min(ends - begin, end - begin), image.height)
+    across = weighted.resize((last - first, image.height), planned.resample, box=box)
+    made = across.resize((last - first, planned.size), planned.resample)
+    made = made.crop((left - first, 0, left - first + planned.size, planned.size))
+    return made.convert(image.mode) if image.mode in WEIGHTED else made
 
 
 def _padded(image: Image.Image, planned: Plan) -> Image.Image:

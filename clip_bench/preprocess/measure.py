@@ -23,6 +23,21 @@ Stored = Mapping[str, bytes]
 Embed = Callable[[Floats], Floats]
 
 
+PART = 16  # pictures whose pixels are held at a time, by every variant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """A variant for one model: *before* is outside its time, *change* inside."""
+
+    before: Callable[[bytes], Any]
+    change: Callable[[Any], Floats]
+
+    def __call__(self, stored: bytes) -> Floats:
+        """Both."""
+        return self.change(self.before(stored))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Captions:
     """Embeddings of captions, (m, width), and which are right for which pictures, (pictures, m)."""
@@ -62,23 +77,6 @@ class Measured:
     pictures: tuple[str, ...]
 
 
-def usable(stored: Stored, spec: ModelSpec, names: Sequence[str]) -> tuple[Stored, dict[str, str], dict[str, str]]:
-    """The pictures that every variant here can take; why variants are not here; why pictures are left out."""
-    made, missing, skipped = {}, {}, {}
-    for name in names:
-        try:
-            made[name] = _steps(name, spec)
-        except UnavailableError as exc:
-            missing[name] = str(exc)
-    for picture, data in stored.items():
-        try:
-            for before, change in made.values():
-                change(before(data))
-        except UsageError as exc:
-            skipped[picture] = str(exc)
-    return {name: data for name, data in stored.items() if name not in skipped}, missing, skipped
-
-
 def measure(
     stored: Stored,
     spec: ModelSpec,
@@ -93,60 +91,80 @@ def measure(
 
     *embed* makes embeddings, (n, width), of normalised pixels, (n, 3, h, w); *captions* is asked with the names of the
     pictures that are left. The reference is always among the variants.
+
+    Raises:
+        UsageError: a variant cannot do what *spec* asks of it.
     """
-    chosen = (REFERENCE, *(name for name in names if name != REFERENCE))
-    kept, missing, skipped = usable(stored, spec, chosen)
-    here = [name for name in chosen if name not in missing]
-    if not kept:
-        return Measured(rows=(), missing=missing, skipped=skipped, pictures=())
-    steps = {name: _steps(name, spec) for name in here}
-    with one_core():
-        times = _times(list(kept.values()), steps, rounds, clock)
-    pixels = {name: _pixels(kept.values(), steps[name]) for name in here}
-    embeddings = {name: embed(rows) for name, rows in pixels.items()}
-    told = captions(tuple(kept))
-    rows = tuple(
-        _row(name, times[name], times[REFERENCE], (pixels[name], pixels[REFERENCE]), embeddings, told) for name in here
-    )
+    steps, missing = {}, {}
+    for name in (REFERENCE, *(name for name in names if name != REFERENCE)):
+        try:
+            steps[name] = Steps(before=VARIANTS[name].before or bytes, change=VARIANTS[name].make(spec))
+        except UnavailableError as exc:
+            missing[name] = str(exc)
+    skipped = {picture: why for picture, data in stored.items() if (why := _refused(data, steps))}
+    kept = {picture: data for picture, data in stored.items() if picture not in skipped}
+    rows: tuple[Row, ...] = ()
+    if kept:
+        with one_core():
+            times = _times(list(kept.values()), steps, rounds, clock)
+        diffs, embeddings = _compared(list(kept.values()), steps, embed)
+        told = captions(tuple(kept))
+        rows = tuple(_row(name, times, diffs[name], embeddings, told) for name in steps)
     return Measured(rows=rows, missing=missing, skipped=skipped, pictures=tuple(kept))
+
+
+def _refused(data: bytes, steps: Mapping[str, Steps]) -> str:
+    """Why a picture cannot be compared: what the first variant that refuses it says."""
+    for name, each in steps.items():
+        try:
+            each(data)
+        except UsageError as exc:
+            return str(exc) if name == REFERENCE else f"{name}: {exc}"
+    return ""
+
+
+def _compared(
+    stored: Sequence[bytes], steps: Mapping[str, Steps], embed: Embed
+) -> tuple[dict[str, float], dict[str, Floats]]:
+    """By variant the mean |Δ| of the pixels to the reference's, and all embeddings; few pictures are held at a time."""
+    diffs: dict[str, list[float]] = {name: [] for name in steps}
+    parts: dict[str, list[Floats]] = {name: [] for name in steps}
+    for start in range(0, len(stored), PART):
+        pixels = {name: np.stack([each(data) for data in stored[start : start + PART]]) for name, each in steps.items()}
+        for name, rows in pixels.items():
+            diffs[name] += list(np.abs(rows - pixels[REFERENCE]).mean(axis=(1, 2, 3), dtype=np.float64))
+            parts[name].append(embed(rows))
+    return {name: float(np.mean(each)) for name, each in diffs.items()}, {
+        name: np.concatenate(each) for name, each in parts.items()
+    }
 
 
 def _row(
     name: str,
-    own_s: Sequence[float],
-    reference_s: Sequence[float],
-    pixels: tuple[Floats, Floats],
+    times: Mapping[str, Sequence[float]],
+    processed_diff: float,
     embeddings: Mapping[str, Floats],
     captions: Captions | None,
 ) -> Row:
     own, reference = embeddings[name], embeddings[REFERENCE]
-    ranks = None if captions is None else metrics.rank(captions.rows, own)
+    recall = None
+    if captions is not None:
+        recall = metrics.recall(metrics.rank(captions.rows, own), captions.positives.T, 1)
     return Row(
         name=name,
-        rounds_s=tuple(own_s),
-        ratio=float(np.median(np.array(own_s) / np.array(reference_s))),
-        processed_diff=float(np.abs(pixels[0] - pixels[1]).mean(dtype=np.float64)),
+        rounds_s=tuple(times[name]),
+        ratio=float(np.median(np.array(times[name]) / np.array(times[REFERENCE]))),
+        processed_diff=processed_diff,
         encode_diff=float(np.abs(own - reference).mean(dtype=np.float64)),
         cosine=float(metrics.cosine(own, reference).mean()),
         same=metrics.identified(own, reference) if len(own) > 1 else None,
-        recall=None if captions is None or ranks is None else metrics.recall(ranks, captions.positives.T, 1),
+        recall=recall,
     )
-
-
-def _steps(name: str, spec: ModelSpec) -> tuple[Callable[[bytes], Any], Callable[[Any], Floats]]:
-    """What is outside the time of a variant, and what is inside."""
-    variant = VARIANTS[name]
-    return variant.before or bytes, variant.make(spec)
-
-
-def _pixels(stored: Any, steps: tuple[Callable[[bytes], Any], Callable[[Any], Floats]]) -> Floats:  # noqa: ANN401
-    before, change = steps
-    return np.stack([change(before(data)) for data in stored])
 
 
 def _times(
     stored: Sequence[bytes],
-    steps: Mapping[str, tuple[Callable[[bytes], Any], Callable[[Any], Floats]]],
+    steps: Mapping[str, Steps],
     rounds: int,
     clock: Callable[[], float],
 ) -> dict[str, list[float]]:
@@ -157,10 +175,9 @@ def _times(
         spent = dict.fromkeys(steps, 0.0)
         for data in stored:
             for name in map(str, draw.permutation(list(steps))):
-                before, change = steps[name]
-                given = before(data)
+                given = steps[name].before(data)
                 began = clock()
-                change(given)
+                steps[name].change(given)
                 spent[name] += clock() - began
         for name, seconds in spent.items():
             found[name].append(seconds / len(stored))

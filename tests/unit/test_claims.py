@@ -1,17 +1,19 @@
 """A claim's script tells a bound that holds from one that does not: its arithmetic, on made-up figures."""
 
 import importlib
+import io
 import re
 import sys
 from itertools import count
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clip_bench.specs import Load, Pattern
 from clip_bench.timing.paired import Interval
 
-SCRIPTS = ("overhead", "benchmark_app", "ratios", "cost", "embed")
+SCRIPTS = ("overhead", "benchmark_app", "ratios", "cost", "embed", "preprocess")
 
 
 @pytest.fixture
@@ -198,6 +200,43 @@ def test_cost_reads_the_durations_of_cells_from_what_pytest_writes(claim):
     xml = '<testsuites><testsuite><testcase name="test_latency[a-b-c]" time="1.25"/></testsuite></testsuites>'
 
     assert claim("cost").durations_of(xml) == {"a-b-c": 1.25}
+
+
+@pytest.mark.parametrize(
+    ("ratio", "apart", "expected"),
+    [(0.55, 1e-6, "holds"), (0.65, 1e-6, "does not hold"), (0.55, 2e-4, "does not hold")],
+    ids=["fast", "slow", "other_pixels"],
+)
+def test_preprocessing_is_bound_by_time_and_by_pixels(claim, ratio, apart, expected):
+    noise = np.random.default_rng(0).normal(1, 0.02, (60, 2))
+
+    row = claim("preprocess").told("a.png", "PNG", 0.02 * noise * [1, ratio], apart)
+
+    assert (row["bound"], row["verdict"]) == ("0.60", expected)
+    assert float(row["ratio"].split()[0]) == pytest.approx(ratio, rel=0.02)
+
+
+def test_preprocessing_that_noise_could_hide_is_not_said_to_hold(claim):
+    noise = np.random.default_rng(0).normal(1, 0.2, (30, 2))
+
+    assert verdicts([claim("preprocess").told("a.png", "PNG", 0.02 * noise * [1, 0.59], 0.0)]) == ["does not hold"]
+
+
+def test_preprocessing_takes_turns_and_leaves_the_first_rounds_out(claim):
+    preprocess, calls = claim("preprocess"), []
+
+    seconds = preprocess.rounds(lambda _: calls.append("A"), lambda _: calls.append("B"), b"", 0)
+
+    assert seconds.shape == (preprocess.LEAST, 2)
+    assert "".join(calls[:8]) == "BAABABBA"
+
+
+def test_the_pictures_of_the_preprocessing_claim_are_of_the_sizes_that_it_tells(claim):
+    preprocess = claim("preprocess")
+    found = {name: Image.open(io.BytesIO(stored)) for name, (_, stored) in preprocess.pictures().items()}
+
+    assert {(each.format, each.size) for each in found.values()} == {("PNG", (2162, 762)), ("JPEG", (640, 425))}
+    assert found["scenery, PNG"].mode == "RGBA"
 
 
 def test_the_stopwatch_times_the_rounds_alone(claim):
