@@ -20,7 +20,7 @@ def test_without_rewrites_it_is_that_of_the_roofline(tower):
     assert work(tower, Rewrite.OPTIMISED) == work(tower)
 
 
-def test_fewer_tokens_are_proportional_but_for_the_square_of_attention_and_the_projection():
+def test_half_the_tokens_are_half_the_work_but_for_the_square_of_attention_and_the_last_product():
     projection = 2 * WIDTH * 128
     square = LAYERS * 4 * WIDTH
 
