@@ -59,6 +59,13 @@ KNOWN: tuple[Gap, ...] = (
         for model in models
         for side in (tower, "pair")
     ),
+    Gap(
+        cells="text-shapes_tiny-openvino-cpu-int8_nncf-pooled",
+        outcome=Outcome.GATE_FAILED,
+        error=r"text_embedding: worst row's cosine 0\.[78]",  # 0.78 and 0.81; the mean holds its floor
+        reason="quantized whole, this graph loses a few texts; trimmed+pooled, which NNCF sees without padding, loses none",
+        link="docs/rewrites.md#pooled",
+    ),
     *(
         Gap(
             cells=f"text-{model}-onnxruntime-vitisai-numerics-int8_qdq*",

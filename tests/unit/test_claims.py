@@ -4,6 +4,7 @@ import importlib
 import io
 import re
 import sys
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from clip_bench.specs import Load, Pattern
 from clip_bench.timing.paired import Interval
 
-SCRIPTS = ("overhead", "benchmark_app", "ratios", "cost", "embed", "preprocess")
+SCRIPTS = ("overhead", "benchmark_app", "ratios", "cost", "embed", "preprocess", "rewrites")
 
 
 @pytest.fixture
@@ -263,3 +264,28 @@ def test_embedding_is_calibrated_on_other_files_than_it_embeds(claim, monkeypatc
     assert len(list(folder.iterdir())) == embed.FILES
     assert len(one) == len(other) == 25
     assert not one & other
+
+
+@pytest.mark.parametrize(("times", "expected"), [(2.4, "holds"), (2.1, "does not hold")])
+def test_a_gain_is_bound_from_below_by_its_interval(claim, small, times, expected):
+    script = claim("rewrites")
+    noise = np.random.default_rng(0).normal(1, 0.01, (10, 2, 2))
+    (pair, *_) = script.planned(replace(small, models=("shapes_tiny",)), whole=False)
+
+    found = script.gain(noise * np.array([times, 1.0])[None, :, None])
+
+    assert found.low <= found.value <= found.high
+    assert found.value == pytest.approx(times, rel=0.02)
+    assert verdicts([script.told(pair[1], found, 2.2), script.told(pair[1], found, None)]) == [expected, ""]
+
+
+def test_gains_are_of_a_cell_and_its_plain_twin(claim, small):
+    script = claim("rewrites")
+
+    planned = script.planned(replace(small, models=("shapes_tiny",)), whole=True)
+
+    assert {(str(other.target), other.variant.batch) for _, other in planned} == {
+        (target, batch) for target in script.TARGETS for batch in script.LEAST
+    }
+    for plain, other in planned:
+        assert other == replace(plain, variant=replace(plain.variant, rewrites=other.variant.rewrites))

@@ -8,7 +8,7 @@ import pytest
 from clip_bench import backends, matrix
 from clip_bench.errors import UsageError
 from clip_bench.models import catalog
-from clip_bench.specs import Device, Format, Load, Pattern, Precision, Target, Tower, Variant
+from clip_bench.specs import Device, Format, Load, Pattern, Precision, Rewrite, Target, Tower, Variant
 
 
 def ids(settings):
@@ -103,6 +103,24 @@ def test_rows_to_calibrate_on_make_a_cell_more_of_each_static_precision(small):
     assert [word for word in more if word not in plain and word.startswith("image-shapes_tiny-openvino-cpu")] == [
         "image-shapes_tiny-openvino-cpu-int8_nncf-percentile_12"
     ]
+
+
+def test_a_rewrite_is_a_cell_beside_the_plain_one_where_tower_and_runtime_take_it(small):
+    asked = ((Rewrite.TRIMMED,), (Rewrite.POOLED, Rewrite.FOLDED), (Rewrite.OPTIMISED,))
+
+    plain, more = ids(small), ids(replace(small, rewrites=asked))
+
+    added = {case.partition("-shapes_tiny-")[::2] for case in set(more) - set(plain)}
+    assert set(plain) <= set(more)
+    assert {case for tower, case in added if tower == "text" and "onnxruntime" in case} == {
+        "onnxruntime-cpu-fp32-optimised",
+        *(f"onnxruntime-cpu-{precision}-trimmed" for precision in ("fp32", "int8_dynamic", "int8_qdq", "a16w8")),
+    }
+    assert {case for tower, case in added if tower == "image" and "torch-cpu" in case} == {
+        f"torch-cpu-{precision}-pooled-folded" for precision in ("fp32", "bf16", "int8_dynamic")
+    }
+    assert ("pair", "openvino-cpu-fp32-trimmed") in added
+    assert not [case for _, case in added if "null" in case or "-npu-" in case]
 
 
 def test_every_load_and_every_number_of_samples_is_a_cell_of_its_own(small):

@@ -1,6 +1,7 @@
 """Which cells there are, and how one is prepared and judged; on the null backend."""
 
 from dataclasses import replace
+from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ from clip_bench.backends import null
 from clip_bench.data import generated
 from clip_bench.errors import UnavailableError, UsageError
 from clip_bench.models import catalog
-from clip_bench.specs import Case, Device, Precision, Tower
+from clip_bench.specs import BASELINE, Case, Device, Precision, Rewrite, Tower, Variant
 
 NULL = {"null": null}
 (HERE,) = null.TARGETS
@@ -78,6 +79,47 @@ def test_the_references_own_answers_pass(own, tower):
     assert judged.quality.failures == ()
     assert min(each.minimum for each in judged.quality.similarity) == pytest.approx(1)
     assert judged.cold.first_s > 0
+
+
+def test_a_call_is_fed_at_its_own_length_and_timed_at_the_commonest(own):
+    plain, cut = (
+        replace(CASE, target=BASELINE, tower=Tower.TEXT, variant=Variant(rewrites=rewrites))
+        for rewrites in ((), (Rewrite.TRIMMED,))
+    )
+    whole, prepared = (pipeline.prepare(case, backends.discover(), own) for case in (plain, cut))
+
+    judged = pipeline.judge(prepared, own)
+
+    ends = evaluation.feeds(own, TINY).tokens.argmax(axis=1) + 1
+    boundary = judged.boundary
+    assert [call["tokens"].shape[1] for call in prepared.calls] == ends.tolist()
+    assert boundary.lengths == tuple(sorted(set(ends.tolist())))
+    assert {call["tokens"].shape[1] for call in prepared.rotated} == {boundary.sequence}
+    assert list(ends).count(boundary.sequence) == max(list(ends).count(each) for each in ends)
+    assert judged.quality.failures == ()
+    assert (whole.record.boundary.sequence, whole.record.boundary.lengths) == (TINY.context, ())
+    assert boundary.digest != whole.record.boundary.digest
+    assert judged.work.flops < whole.record.work.flops / 2
+
+
+def test_pictures_come_as_pixels_where_the_graph_normalises(own):
+    case = replace(CASE, target=BASELINE, variant=Variant(rewrites=(Rewrite.POOLED, Rewrite.FOLDED)))
+
+    prepared = pipeline.prepare(case, backends.discover(), own)
+
+    assert pipeline.judge(prepared, own).quality.failures == ()
+    assert {str(call["image"].dtype) for call in prepared.calls} == {prepared.record.boundary.pixels} == {"uint8"}
+    assert prepared.record.boundary.rewrites == ("pooled", "folded")
+
+
+def test_unseen_calls_are_as_long_as_those_that_are_timed(own):
+    case = replace(CASE, tower=Tower.TEXT, variant=Variant(rewrites=(Rewrite.TRIMMED,)))
+    timed = {call["tokens"].shape for call in evaluation.usual(evaluation.calls(own, case))}
+
+    drawn = list(islice(evaluation.unseen(own, case, seed=3), 20))
+
+    assert {call["tokens"].shape for call in drawn} == timed
+    assert len({call["tokens"].tobytes() for call in drawn}) > 1
 
 
 @pytest.mark.parametrize(

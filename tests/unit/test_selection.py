@@ -11,6 +11,7 @@ import pytest
 
 from clip_bench import backends, matrix
 from clip_bench.models import catalog
+from clip_bench.specs import Rewrite
 
 FAMILY = "int8"
 NEVER = "ort"  # a common short name, and a part of many words
@@ -20,7 +21,8 @@ BENCH = "tests/bench/test_latency.py"
 @pytest.fixture(scope="module")
 def cells(small):
     """Every cell that there is."""
-    return list(matrix.cells(replace(small, models=(), full=True), backends.discover()))
+    rewrites = tuple((rewrite,) for rewrite in Rewrite)
+    return list(matrix.cells(replace(small, models=(), full=True, rewrites=rewrites), backends.discover()))
 
 
 @pytest.fixture(scope="module")

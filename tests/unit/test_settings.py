@@ -97,6 +97,19 @@ def test_rows_to_calibrate_on_are_a_method_and_a_number(parsed, text):
         checked(parsed("--calibration", text))
 
 
+def test_rewrites_are_one_by_one_or_several_at_once_in_one_order(parsed):
+    given = ("--rewrite", "folded+pooled", "--rewrite", "trimmed", "--rewrite", "pooled+folded")
+
+    assert checked(parsed(*given)).rewrites == (("pooled", "folded"), ("trimmed",))
+    assert checked(parsed()).rewrites == ()
+
+
+@pytest.mark.parametrize("word", ["quick", "", "trimmed+", "pooled,folded"], ids=["unknown", "empty", "half", "comma"])
+def test_an_unknown_rewrite_is_told_with_all_there_are(parsed, word):
+    with pytest.raises(UsageError, match="there are trimmed, pooled, folded, optimised, joined by"):
+        checked(parsed("--rewrite", word))
+
+
 def test_without_options_one_request_of_one_sample_is_timed_at_a_time(parsed):
     settings = checked(parsed())
 

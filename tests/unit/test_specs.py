@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clip_bench.specs import Case, Device, ModelSpec, Precision, Target, Tower, Variant, Weights
+from clip_bench.specs import Case, Device, ModelSpec, Precision, Rewrite, Target, Tower, Variant, Weights
 
 SLUG = r"[a-z0-9_]+"
 MODEL = ModelSpec(name="vit_b_32_openai", architecture="ViT-B-32-quickgelu", weights=Weights(kind="hub"))
@@ -47,6 +47,19 @@ def test_a_variant_adds_a_word_only_where_it_is_not_the_default():
 
     assert str(plain.variant) == ""
     assert compiled.id == f"{plain.id}-compiled"
+
+
+def test_several_rewrites_are_a_word_each():
+    several = replace(CASE, variant=Variant(rewrites=(Rewrite.POOLED, Rewrite.FOLDED), batch=8))
+
+    assert several.id == f"{CASE.id}-pooled-folded-batch8"
+
+
+@pytest.mark.parametrize("tower", Tower, ids=["vision", "language", "fused"])
+def test_what_a_rewrite_does_not_touch_is_the_other_tower(tower):
+    left = {rewrite for rewrite in Rewrite if not rewrite.touches(tower)}
+
+    assert left == {Tower.IMAGE: {Rewrite.TRIMMED}, Tower.TEXT: {Rewrite.FOLDED}, Tower.PAIR: set()}[tower]
 
 
 @pytest.mark.parametrize("axis", [Tower, Device, Precision], ids=["towers", "devices", "precisions"])

@@ -188,7 +188,7 @@ def test_what_an_exact_rewrite_could_leave_out_lies_within_the_margin(name, most
     assert whole / least < MARGIN
 
 
-def test_the_least_work_is_what_the_last_layer_of_one_pooled_token_needs():
+def test_the_least_work_is_what_the_last_layer_of_the_one_chosen_token_needs():
     """Written out for a stack of one layer: keys and values of all, everything else of one."""
     stack = dataclasses.replace(SIZES.text.stack, layers=1)
     w, h, t = stack.width, stack.hidden, stack.tokens
