@@ -18,6 +18,7 @@ from clip_bench.commands import (
     listing,
     preprocess,
     report,
+    retrieval,
     score,
     timings,
     tokens,
@@ -39,6 +40,7 @@ COMMANDS: Mapping[str, Command] = {
     "evaluate": evaluate,
     "topk": topk,
     "tokens": tokens,
+    "retrieval": retrieval,
 }
 
 
