@@ -15,6 +15,7 @@ from clip_bench.commands import (
     doctor,
     embed,
     evaluate,
+    index,
     listing,
     preprocess,
     report,
@@ -41,6 +42,7 @@ COMMANDS: Mapping[str, Command] = {
     "topk": topk,
     "tokens": tokens,
     "retrieval": retrieval,
+    "index": index,
 }
 
 
