@@ -15,9 +15,11 @@ from clip_bench.commands import (
     doctor,
     embed,
     evaluate,
+    index,
     listing,
     preprocess,
     report,
+    retrieval,
     score,
     timings,
     tokens,
@@ -39,6 +41,8 @@ COMMANDS: Mapping[str, Command] = {
     "evaluate": evaluate,
     "topk": topk,
     "tokens": tokens,
+    "retrieval": retrieval,
+    "index": index,
 }
 
 

@@ -191,17 +191,29 @@ def _finished(group: list[Row], future: Future[Arrays] | None, encoder: Encoder)
         yield name, reason if future is None or reason != "" else next(found)
 
 
-def _read(path: Path, transform: Transform) -> NDArray[Any] | str:
-    """The picture at *path* as the model takes it, or why there is none."""
+def stored(path: Path) -> bytes:
+    """What the regular file at *path* holds.
+
+    Raises:
+        UsageError: it is none, is larger than :data:`LARGEST`, or cannot be read; the message does not name it.
+    """
     try:
         state = path.stat()
         if not stat.S_ISREG(state.st_mode):
-            return "no regular file"
+            msg = "no regular file"
+            raise UsageError(msg)
         if state.st_size > LARGEST:
-            return f"{state.st_size} bytes: more than {LARGEST} are not read"
-        return transform(path.read_bytes())
+            msg = f"{state.st_size} bytes: more than {LARGEST} are not read"
+            raise UsageError(msg)
+        return path.read_bytes()
     except OSError as exc:
-        return exc.strerror or type(exc).__name__
+        raise UsageError(exc.strerror or type(exc).__name__) from exc
+
+
+def _read(path: Path, transform: Transform) -> NDArray[Any] | str:
+    """The picture at *path* as the model takes it, or why there is none."""
+    try:
+        return transform(stored(path))
     except UsageError as exc:
         return str(exc)
 

@@ -232,6 +232,15 @@ def tokens(spec: ModelSpec, texts: Sequence[str]) -> NDArray[np.int64]:
     """The texts as token ids, (n, context) int64, by open_clip's own tokenizer; longer texts are cut.
 
     Raises:
+        UnavailableError: as :func:`tokenizer`.
+    """
+    return tokenizer(spec)(texts)
+
+
+def tokenizer(spec: ModelSpec) -> Callable[[Sequence[str]], NDArray[np.int64]]:
+    """open_clip's own tokenizer, from texts to ids, (n, context) int64: made once for many calls.
+
+    Raises:
         UnavailableError: the tokenizer needs a package that is not installed, or a file that is not on this machine.
     """
     from open_clip import get_tokenizer
@@ -247,8 +256,12 @@ def tokens(spec: ModelSpec, texts: Sequence[str]) -> NDArray[np.int64]:
         except OSError as exc:
             msg = f"the tokenizer of {spec.name} is not on this machine and its hub cannot be reached"
             raise UnavailableError(msg) from exc
-    ids: NDArray[np.int64] = encode(list(texts)).numpy().astype(np.int64)
-    return ids
+
+    def tokenized(texts: Sequence[str]) -> NDArray[np.int64]:
+        ids: NDArray[np.int64] = encode(list(texts)).numpy().astype(np.int64)
+        return ids
+
+    return tokenized
 
 
 def digest(arrays: Iterable[NDArray[np.generic]]) -> str:

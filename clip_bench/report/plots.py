@@ -11,7 +11,7 @@ import io
 import math
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -151,6 +151,38 @@ def batches(subject: str, series: Sequence[Series]) -> str:
                 line.set(marker=_marker(index), markersize=4.5)
             handles.append(line)
         return sheet.svg(handles)
+
+
+def convergence(subject: str, panels: Mapping[str, Sequence[Curve]]) -> str:
+    """What a document takes in each batch from the first on: a panel for each kind of documents, by its name.
+
+    The curves' seconds are in their order; every panel has curves of the same labels.
+
+    Raises:
+        UsageError: no curve, more than :data:`MOST_CURVES`, one without seconds, or a number that is not positive.
+    """
+    curves = [curve for several in panels.values() for curve in several]
+    labels = list(dict.fromkeys(curve.label for curve in curves))
+    seconds = [second for curve in curves for second in curve.seconds]
+    _check(subject, labels, [*seconds, *(float(len(curve.seconds)) for curve in curves)], MOST_CURVES)
+    longest = max(len(curve.seconds) for curve in curves)
+    with _drawing():
+        sheet = _Sheet(f"{subject}: after how many batches is a document's time steady?", labels, panels=len(panels))
+        handles: dict[str, Artist] = {}
+        for place, (kind, several) in enumerate(panels.items()):
+            words = "batch, from the first on" if place == len(panels) - 1 else ""
+            axes = sheet.panel(place, words, f"{kind}: time per document (ms)")
+            _logarithmic(axes, "y", [1e3 * second for curve in several for second in curve.seconds])
+            _logarithmic(axes, "x", [1, longest])
+            for curve in several:
+                index = labels.index(curve.label)
+                heights = [1e3 * second for second in curve.seconds]
+                (line,) = axes.plot(
+                    range(1, len(heights) + 1), heights, color=_colour(index), linestyle=_dash(index, MOST_CURVES)
+                )
+                line.set(marker=_marker(index), markersize=3.5, linewidth=1.2)
+                handles[curve.label] = line
+        return sheet.svg([handles[label] for label in labels])
 
 
 def roofline(subject: str, roofs: Sequence[Roof], points: Sequence[Point]) -> str:

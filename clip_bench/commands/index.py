@@ -1,0 +1,293 @@
+"""clip-bench index: what adding documents to a vector database takes, and whether they are found again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from clip_bench.commands import choosing, tell, twins
+from clip_bench.errors import UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from clip_bench.indexing import Indexed, Searched
+    from clip_bench.settings import Settings
+    from clip_bench.specs import Case
+
+HELP = "time per document of a vector database, by the client's batch: fetch, decode, encode, write; and search"
+BATCHES = "1,10,50,100"
+DOCUMENTS = 100
+SIDE, QUALITY = 480, 90  # pixels of a generated picture, and of its JPEG
+KINDS = {"image": "Image", "text": "Text"}
+UNTIMED = ("text", "fetch")  # they come with the request
+LEGEND = """
+Indexing time is in ms per document: the median over the batches, of the seconds of one add_documents call over its
+documents. CBS is the client's batch size: so many documents are fetched, prepared, encoded by one call of the model,
+and written to LanceDB by one append. Pictures come over HTTP from a process on this machine, texts with the request.
+{threads} threads fetch and prepare (decode and preprocess, or tokenize); the first batch, which is cold and makes the
+table, is among the batches; one without a good document is not. Recall@10 is the share of the 10 nearest pictures of a text, by numpy over all rows of the
+model, that the database's own search gives; ties are no errors.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documents:
+    """Pictures as they are stored, by the names that they are served under; whose name is another one; and texts."""
+
+    stored: Mapping[str, bytes]
+    called: Mapping[str, str]
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What one case did, by kind of document and client batch size, and how its pictures were found by texts."""
+
+    case: Case
+    indexed: Mapping[tuple[str, int], Indexed]
+    searched: Mapping[int, Searched]
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Cells, the client's batches, and the documents."""
+    twins.add(parser)
+    parser.add_argument(
+        "--batches", default=BATCHES, metavar="N", help="documents of a client's batch (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--documents",
+        type=int,
+        default=DOCUMENTS,
+        metavar="N",
+        help="different documents, which take turns (default: %(default)s)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the seconds of every part of every batch")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw a document's time by its batch's number")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, and print; the exit status is 1 where a document was left out, or one was not found."""
+    from clip_bench import indexing
+
+    sizes = _sizes(options)
+    _check_files(options, sizes)
+    if missing := indexing.missing():
+        raise UnavailableError(missing)
+    settings, given = twins.settings_of(options)
+    pairs = twins.chosen(options.case, settings)
+    left_out: dict[str, str] = {}
+    documents = _documents(given, options.documents, left_out)
+    _build(pairs, settings, sizes)
+    results = [_measured(pair, documents, settings, sizes, left_out) for pair in pairs]
+    tell(_page(results, sizes, settings.threads))
+    tell(f"left out: {name}: {reason}" for name, reason in left_out.items())
+    if options.json:
+        told = {"threads": settings.threads, "left_out": left_out, "cases": [_told(each) for each in results]}
+        twins.write("--json", options.json, json.dumps(told, indent=1) + "\n")
+    if options.plot:
+        twins.write("--plot", options.plot, _plot(results))
+    return int(bool(left_out) or any(each.recall < 1 for result in results for each in result.searched.values()))
+
+
+def _sizes(options: argparse.Namespace) -> tuple[int, ...]:
+    told = [each.strip() for each in str(options.batches).split(",")]
+    if not all(each.isdecimal() and int(each) > 0 for each in told) or options.documents < 1:
+        msg = f"--batches {options.batches} --documents {options.documents}: numbers of at least 1, such as {BATCHES}"
+        raise UsageError(msg)
+    return tuple(sorted({int(each) for each in told}, reverse=True))
+
+
+def _check_files(options: argparse.Namespace, sizes: Sequence[int]) -> None:
+    from clip_bench.report import plots
+
+    curves = len(set(options.case) or {twins.CASE}) * len(sizes)
+    if options.plot and curves > plots.MOST_CURVES:
+        msg = f"--plot: {curves} curves, and {plots.MOST_CURVES} can be told apart: give fewer --case or --batches"
+        raise UsageError(msg)
+    for flag, path in (("--json", options.json), ("--plot", options.plot)):
+        choosing.writable(flag, path)
+
+
+def _documents(given: Settings, most: int, left_out: dict[str, str]) -> Documents:
+    """The user's pictures, or scenes of three objects; texts are the user's captions, or the scenes'.
+
+    Raises:
+        UsageError: there is no picture, or none can be read.
+    """
+    from clip_bench.data import generated
+
+    scenes = generated.evaluation_of(3, most, 1 if given.data else SIDE)
+    texts = [caption for several in scenes.captions for caption in several]
+    if given.data is None:
+        from clip_bench.fetching import jpeg
+
+        stored = {f"{i:06}": jpeg(picture.open(), QUALITY) for i, picture in enumerate(scenes.pictures)}
+        return Documents(stored=stored, called={}, texts=texts)
+    reads, captions = _listed(given, most, left_out)
+    stored, called = {}, {}
+    for number, (name, read) in enumerate(reads):
+        try:
+            stored[f"{number:06}"], called[f"{number:06}"] = read(), name
+        except (UsageError, OSError) as exc:
+            left_out[name] = getattr(exc, "strerror", None) or str(exc)
+    if not stored:
+        msg = (
+            f"{given.data}: no picture can be read; the first: {': '.join(next(iter(left_out.items()), ('', 'none')))}"
+        )
+        raise UsageError(msg)
+    return Documents(stored=stored, called=called, texts=captions or texts)
+
+
+def _listed(
+    given: Settings, most: int, left_out: dict[str, str]
+) -> tuple[list[tuple[str, Callable[[], bytes]]], list[str]]:
+    """The first pictures of the user's data, not read yet, and their captions: of a folder all that is in it."""
+    from clip_bench import embed
+    from clip_bench.data import sets
+
+    root = given.data
+    if root is None or (root.is_dir() and not given.data_kind):
+        folder = root or Path()
+        return [(name, partial(embed.stored, folder / name)) for name in embed.listed(folder)[:most]], []
+    listing = sets.listing(given.data_kind, root, given.data_root)
+    for problem in listing.problems:
+        name, _, reason = problem.partition(": ")
+        left_out[name] = reason
+    entries = listing.entries[:most]
+    return [(entry.name, entry.stored) for entry in entries], [text for each in entries for text in each.captions][
+        :most
+    ]
+
+
+def _build(pairs: Sequence[tuple[Case, Case]], settings: Settings, sizes: Sequence[int]) -> None:
+    """Build and load every cell once: exports fork, which they must not beside the threads of the database."""
+    from clip_bench import encoder
+
+    for case in (case for pair in pairs for case in pair):
+        for size in sizes:
+            with encoder.opened(case, settings, batch=size, instances=1):
+                pass
+
+
+def _measured(
+    pair: tuple[Case, Case],
+    documents: Documents,
+    settings: Settings,
+    sizes: Sequence[int],
+    left_out: dict[str, str],
+) -> Measured:
+    """Every size, from the largest; server, database and folders are gone afterwards."""
+    from clip_bench import encoder, fetching, indexing, preprocess
+    from clip_bench.models import feeds
+
+    image, text = pair
+    indexed, searched = {}, {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="clip-bench-documents-")))
+        for name, stored in documents.stored.items():
+            (folder / name).write_bytes(stored)
+        database = stack.enter_context(indexing.database())
+        port = stack.enter_context(fetching.served(folder))
+        pool = stack.enter_context(ThreadPoolExecutor(settings.threads))
+        transform = preprocess.transform("fused", image.model)
+        sources = {
+            image: fetching.pictures(list(documents.stored), port, pool, transform),
+            text: fetching.texts(documents.texts, feeds.tokenizer(text.model)),
+        }
+        for size in sizes:
+            for case, source in sources.items():
+                batches = max(indexing.LEAST, -(-len(source.documents) // size))
+                created = partial(database.create_table, f"{case.tower}_{size}")
+                with encoder.opened(case, settings, batch=size, instances=1) as opened:
+                    found = indexing.index(source, opened, created, size=size, batches=batches)
+                indexed[str(case.tower), size] = found
+                left_out |= {documents.called.get(name, name): why for name, why in found.left_out.items()}
+            queries = indexed["text", size].rows[: indexing.QUERIES]
+            searched[size] = indexing.search(indexed["image", size], queries)
+    return Measured(case=image, indexed=indexed, searched=searched)
+
+
+def _page(results: Sequence[Measured], sizes: Sequence[int], threads: int) -> Iterator[str]:
+    from clip_bench.report.figures import markdown
+
+    heads = [f"{kind} Indexing Time (CBS = {size})" for size in sizes for kind in KINDS.values()]
+    rows = [
+        [twins.titled(each.case), *(_ms(each.indexed[kind, size].document_s) for size in sizes for kind in KINDS)]
+        for each in results
+    ]
+    yield markdown(["Model Name", *heads], rows)
+    yield LEGEND.format(threads=threads)
+    columns = ["Model Name", "Documents", "CBS", "Batches", "Rows", "Fetch (ms)", "Prepare (ms)"]
+    columns += ["Encode (ms)", "Write (ms)", "First batch (ms)", "Steady after (batches)", "Recall@10", "Query (ms)"]
+    yield markdown(columns, [row for each in results for row in _parts(each)], left=2)
+    if not all(each.case.model.trained for each in results):
+        yield "\nRandom weights: their times are as good as any, what is found with them means nothing."
+
+
+def _ms(seconds: Sequence[float]) -> str:
+    from statistics import median
+
+    from clip_bench.report.figures import millis
+
+    return millis(1e3 * median(seconds))
+
+
+def _parts(result: Measured) -> Iterator[list[str]]:
+    """The parts of a document's time; what each column has is per document, save those of a query."""
+    from clip_bench.indexing import PARTS
+    from clip_bench.timing import steady
+
+    for (kind, size), each in result.indexed.items():
+        after = steady.steady(each.document_s)
+        search = result.searched[size] if kind == "image" else None
+        yield [
+            twins.titled(result.case),
+            KINDS[kind],
+            str(size),
+            str(len(each.document_s)),
+            str(len(each.rows)),
+            *(
+                "-" if (kind, part) == UNTIMED else _ms([second / size for second in each.seconds[part]])
+                for part in PARTS
+            ),
+            _ms(each.document_s[:1]),
+            "-" if after is None else str(after),
+            f"{search.recall:.3f}" if search else "-",
+            _ms(search.seconds) if search else "-",
+        ]
+
+
+def _told(result: Measured) -> dict[str, object]:
+    return {
+        "case": result.case.id,
+        "random_weights": not result.case.model.trained,
+        "indexed": [
+            {"documents": kind, "batch": size, "rows": len(each.rows), "seconds": each.seconds}
+            for (kind, size), each in result.indexed.items()
+        ],
+        "searched": {
+            size: {"recall_at_10": each.recall, "seconds": each.seconds} for size, each in result.searched.items()
+        },
+    }
+
+
+def _plot(results: Sequence[Measured]) -> str:
+    from clip_bench.report.plots import Curve, convergence
+
+    panels = {
+        name: [
+            Curve(label=f"{twins.titled(each.case)}, CBS = {size}", seconds=found.document_s)
+            for each in results
+            for (own, size), found in each.indexed.items()
+            if own == kind
+        ]
+        for kind, name in KINDS.items()
+    }
+    return convergence("Indexing", panels)
