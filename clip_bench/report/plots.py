@@ -177,9 +177,8 @@ def convergence(subject: str, panels: Mapping[str, Sequence[Curve]]) -> str:
             for curve in several:
                 index = labels.index(curve.label)
                 heights = [1e3 * second for second in curve.seconds]
-                (line,) = axes.plot(
-                    range(1, len(heights) + 1), heights, color=_colour(index), linestyle=_dash(index, MOST_CURVES)
-                )
+                places = range(1, len(heights) + 1)
+                (line,) = axes.plot(places, heights, color=_colour(index), linestyle=_dash(index))
                 line.set(marker=_marker(index), markersize=3.5, linewidth=1.2)
                 handles[curve.label] = line
         return sheet.svg([handles[label] for label in labels])

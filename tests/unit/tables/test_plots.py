@@ -251,3 +251,17 @@ def test_pyplot_is_never_loaded():
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
 
     assert ended.stdout.strip() == "False"
+
+
+def test_every_batch_of_both_panels_is_drawn_in_its_order_and_curves_differ():
+    several = [plots.Curve(label=f"CBS = {size}", seconds=(0.3, 0.1, 0.2)[: 1 + size % 3]) for size in range(8)]
+
+    drawn = plots.convergence("Adding", {"One": several, "Other": several[::-1]})
+
+    assert drawn.count("time per document (ms)") == 2
+    assert all(f"CBS = {size}" in drawn for size in range(8))
+    assert "stroke-dasharray" in drawn
+    with pytest.raises(UsageError, match="8 can be told apart"):
+        plots.convergence("Adding", {"One": [*several, plots.Curve(label="more", seconds=(1.0,))]})
+    with pytest.raises(UsageError, match="positive"):
+        plots.convergence("Adding", {"One": [plots.Curve(label="none", seconds=())]})
