@@ -124,7 +124,7 @@ def untouched(self, rows):
 
 MUTANTS = {
     "unpadded": (Tower.IMAGE, host, "padded", lambda rows, _: rows.astype(np.float32)),
-    "untrimmed": (Tower.IMAGE, host, "trimmed", lambda answers, _: answers),
+    "with_its_filling": (Tower.IMAGE, host, "trimmed", lambda answers, _: answers),
     "last row": (Tower.TEXT, host.Head, "pick", lambda _, rows, __: rows[:, -1]),
     "first row": (Tower.TEXT, host.Head, "pick", lambda _, rows, __: rows[:, 0]),
     "lowest id": (Tower.TEXT, host.Head, "pick", lambda _, rows, ids: rows[np.arange(len(ids)), ids.argmin(axis=-1)]),

@@ -87,6 +87,9 @@ def apart(both, file):
 @example(kind="RGBA", width=49, height=48, texture="noise", seed=0)
 @example(kind="RGB", width=60, height=38, texture="noise", seed=0)
 @example(kind="RGB", width=55, height=132, texture="noise", seed=0)
+@example(kind="RGB", width=128, height=15, texture="stripes", seed=0)
+@example(kind="RGB", width=384, height=95, texture="stripes", seed=107)
+@example(kind="RGBA", width=416, height=147, texture="slope", seed=926)
 def test_every_kind_of_file_gives_the_pixels_of_the_reference(both, resizing, kind, width, height, texture, seed):
     if max(width, height) > decode.NARROWEST * min(width, height):
         width = height = min(width, height)
