@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ ARRAYS = frozenset(
 # What a broken or hostile pickle makes the unpickler raise.
 DAMAGE = (
     pickle.UnpicklingError, OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, OverflowError,
-    MemoryError, RecursionError,
+    MemoryError, RecursionError, struct.error, AssertionError,
 )  # fmt: skip
 
 
@@ -95,7 +96,7 @@ class _Array:
         return np.frombuffer(raw, dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
-class _Reader(pickle.Unpickler):
+class _Reader(pickle._Unpickler):  # noqa: SLF001  the one in C takes gigabytes for a memo of one large number
     def find_class(self, module: str, name: str) -> Callable[..., object]:
         if module in ARRAYS and name in STAND_INS:
             return STAND_INS[name]

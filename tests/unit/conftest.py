@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -11,6 +12,9 @@ from clip_bench.models import catalog, feeds, reference, weights
 from clip_bench.settings import Settings
 from clip_bench.specs import Tower
 from clip_bench.store import Store
+
+hypothesis.settings.register_profile("shared", deadline=None)  # a machine that others use too has no deadlines
+hypothesis.settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session")

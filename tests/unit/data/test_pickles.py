@@ -115,6 +115,12 @@ def test_an_array_larger_than_its_bytes_is_refused(tmp_path):
         pickles.read(tmp_path / "test")
 
 
+def test_a_memo_of_one_large_number_takes_no_memory(tmp_path):
+    (tmp_path / "test").write_bytes(b"\x80\x02}r\xff\xff\xff\xef.")
+
+    assert pickles.read(tmp_path / "test") == {}
+
+
 @given(st.data())
 def test_damage_is_read_or_refused_never_fatal(tmp_path_factory, data):
     whole = bytearray(pickle.dumps({b"data": ROWS, b"fine_labels": [1, 2, 3]}, protocol=2))
