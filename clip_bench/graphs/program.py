@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from clip_bench.graphs import Graph, no_recipe
 from clip_bench.models import towers
 from clip_bench.models.feeds import normalisation
+from clip_bench.models.rewrites import REVISION
 from clip_bench.specs import Format, Precision, Rewrite, Tower
 from clip_bench.store import Artifact
 
@@ -50,7 +51,7 @@ def build(graph: Graph, precision: Precision) -> Artifact:
 def _rewritten(graph: Graph) -> dict[str, object]:
     """What *graph*'s rewrites add to its recipe; nothing where it has none, nor for those of the ONNX file."""
     chosen = [each for each in graph.variant.rewrites if each is not Rewrite.OPTIMISED]
-    told: dict[str, object] = {"rewrites": chosen} if chosen else {}
+    told: dict[str, object] = {"rewrites": chosen, "revision": REVISION} if chosen else {}
     return told | ({"normalisation": normalisation(graph.source.spec)} if Rewrite.FOLDED in chosen else {})
 
 

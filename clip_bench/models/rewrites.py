@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from open_clip import CLIP
     from torch import Tensor, nn
 
+REVISION = 2  # of the modules that are made here: what was built of another is built anew
 LEVELS = 255  # the largest value of an 8-bit pixel
 WHOLE = 0.01  # how far from a whole number an 8-bit pixel may seem after normalisation and back, in float32
 
@@ -55,6 +56,8 @@ def visual(model: CLIP, rewrites: Collection[Rewrite], mean: Sequence[float], st
     tower: Any = copy.deepcopy(model.visual)
     if Rewrite.POOLED in rewrites:
         blocks = _class_blocks(tower)
+        for place, block in enumerate(blocks[:-1]):
+            blocks[place] = _lean(block)
         blocks[-1] = _first_row(blocks[-1])
     if Rewrite.FOLDED in rewrites:
         owner, name = _stem(tower)
@@ -70,13 +73,15 @@ def language(model: CLIP, rewrites: Collection[Rewrite]) -> nn.Module:
         UnsupportedError: the architecture does not permit one of them.
     """
     import torch
-    from torch.nn import Identity, Linear, Module
+    from torch.nn import Identity, Linear, Module, ModuleList
     from torch.nn.functional import pad
 
     clip = copy.deepcopy(model, {id(model.visual): Identity()})
     holder: Any = getattr(clip, "text", clip)
     pool = _pool(holder)
-    *blocks, final = _blocks(holder, "text")
+    resblocks = _blocks(holder, "text")
+    *blocks, final = resblocks
+    del resblocks[:]
     mask = holder.attn_mask
     if Rewrite.TRIMMED in rewrites:
         _ends_its_texts(mask, pool)
@@ -89,7 +94,8 @@ def language(model: CLIP, rewrites: Collection[Rewrite]) -> nn.Module:
 
         def __init__(self) -> None:
             super().__init__()
-            self.holder, self.last = holder, _last(final) if Rewrite.POOLED in rewrites else None
+            self.holder, self.blocks = holder, ModuleList(map(_lean, blocks))
+            self.last = _last(final) if Rewrite.POOLED in rewrites else _lean(final)
             self.register_buffer("positions", pad(holder.positional_embedding.detach(), (0, 0, 0, 1)))
             self.register_buffer("mask", None if mask is None else pad(mask, (0, 1, 0, 1)))
 
@@ -97,12 +103,12 @@ def language(model: CLIP, rewrites: Collection[Rewrite]) -> nn.Module:
             texts, length = tokens.shape
             rows = holder.token_embedding(tokens) + self.positions[:length]
             mask = None if self.mask is None else self.mask[:length, :length]
-            for block in blocks:
+            for block in self.blocks:
                 rows = block(rows, attn_mask=mask)
             ends = tokens.argmax(dim=-1) if pool == "argmax" else torch.full((texts,), length - 1)
             picked = torch.arange(texts), ends
-            if self.last is None:
-                row = final(rows, attn_mask=mask)[picked]
+            if Rewrite.POOLED not in rewrites:
+                row = self.last(rows, attn_mask=mask)[picked]
             else:
                 row = self.last(rows, rows[picked][:, None], None if mask is None else mask[ends])[:, 0]
             row = holder.ln_final(row)
@@ -113,28 +119,60 @@ def language(model: CLIP, rewrites: Collection[Rewrite]) -> nn.Module:
     return Text()
 
 
-def _last(block: Any) -> nn.Module:
-    """*block* for one row of each sample: all rows (n, tokens, width) and that one (n, 1, width) to (n, 1, width).
+def _projection(attention: Any, begin: int, end: int) -> nn.Linear:
+    """Some rows of what makes an *attention*'s queries, keys and values, in units of its width."""
+    from torch.nn import Linear, Parameter
 
-    A mask (n, tokens) is what is added to the scores of that row. Queries have weights of their own, which a quantizer
-    can find, where torch's attention would split one matrix at every call.
-    """
-    from torch.nn import Linear, Module, Parameter
+    width = attention.embed_dim
+    rows, made = slice(begin * width, end * width), Linear(width, (end - begin) * width)
+    made.weight = Parameter(attention.in_proj_weight.detach()[rows].clone(), requires_grad=False)
+    made.bias = Parameter(attention.in_proj_bias.detach()[rows].clone(), requires_grad=False)
+    return made
+
+
+def _lean(block: Any) -> nn.Module:
+    """*block*, (n, tokens, width) to the same, with samples first throughout: torch's attention turns tokens first and back."""
+    from torch.nn import Module
     from torch.nn.functional import scaled_dot_product_attention
 
     attention = block.attn
     width, heads = attention.embed_dim, attention.num_heads
 
-    def part(begin: int, end: int) -> Linear:
-        made = Linear(width, end - begin)
-        made.weight = Parameter(attention.in_proj_weight.detach()[begin:end].clone(), requires_grad=False)
-        made.bias = Parameter(attention.in_proj_bias.detach()[begin:end].clone(), requires_grad=False)
-        return made
+    class Lean(Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.project, self.out = _projection(attention, 0, 3), attention.out_proj
+            self.norm, self.norm_2, self.mlp = block.ln_1, block.ln_2, block.mlp
+            self.scale, self.scale_2 = block.ls_1, block.ls_2
+
+        def forward(self, rows: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+            samples, tokens, _ = rows.shape
+            packed = self.project(self.norm(rows)).reshape(samples, tokens, 3, heads, width // heads)
+            query, key, value = packed.permute(2, 0, 3, 1, 4).unbind()
+            seen = scaled_dot_product_attention(query, key, value, attn_mask=attn_mask)
+            rows = rows + self.scale(self.out(seen.transpose(1, 2).flatten(2)))
+            made: Tensor = rows + self.scale_2(self.mlp(self.norm_2(rows)))
+            return made
+
+    return Lean()
+
+
+def _last(block: Any) -> nn.Module:
+    """*block* for one row of each sample: all rows (n, tokens, width) and that one (n, 1, width) to (n, 1, width).
+
+    A mask (n, tokens) is what is added to the scores of that row. Queries have weights of their own, which a quantizer
+    can find.
+    """
+    from torch.nn import Module
+    from torch.nn.functional import scaled_dot_product_attention
+
+    attention = block.attn
+    width, heads = attention.embed_dim, attention.num_heads
 
     class Last(Module):
         def __init__(self) -> None:
             super().__init__()
-            self.query, self.key, self.value = (part(i * width, (i + 1) * width) for i in range(3))
+            self.query, self.key, self.value = (_projection(attention, i, i + 1) for i in range(3))
             self.out, self.norm, self.norm_2, self.mlp = attention.out_proj, block.ln_1, block.ln_2, block.mlp
             self.scale, self.scale_2 = block.ls_1, block.ls_2
 
