@@ -1,7 +1,8 @@
-"""Which cells answer: one for pictures and one for labels, by the words of an id."""
+"""Which cells are put to use: one for pictures and one for texts, by the words of an id."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ from clip_bench.backends import Backend, format_of
 from clip_bench.errors import UnavailableError, UsageError
 from clip_bench.models import catalog
 from clip_bench.settings import Settings
-from clip_bench.specs import BASELINE, Case, Format, Precision, Tower
+from clip_bench.specs import BASELINE, Case, Format, Precision, Rewrite, Tower
 
 MODEL = "shapes_tiny"
 SHOWN = 6  # ids that a message names
@@ -26,15 +27,26 @@ class Chosen:
     @property
     def name(self) -> str:
         """The one cell's id, or both."""
-        plain = replace(self.image, tower=Tower.TEXT).id == self.text.id
-        return self.image.id if plain or self.image == self.text else f"{self.image.id}, {self.text.id}"
+        return self.image.id if self._alike or self.image == self.text else f"{self.image.id}, {self.text.id}"
+
+    @property
+    def title(self) -> str:
+        """What a row about both is called: what their ids share, and whether the model has learnt anything."""
+        told = self.image.id.partition("-")[2] if self._alike else self.name
+        return told + ("" if self.image.model.trained else " (random weights)")
+
+    @property
+    def _alike(self) -> bool:
+        return replace(self.image, tower=Tower.TEXT).id == self.text.id
 
 
 def choose(settings: Settings, backends: Mapping[str, Backend], words: str, target: str, precision: str) -> Chosen:
     """The cells of one model whose ids have all *words*, joined by hyphens, and that *target* and *precision*.
 
     What is not said is the model shapes_tiny, PyTorch on the CPU, FP32, and no variant, as far as there is such a cell.
-    Where the words name one tower, the other one is the model's PyTorch in FP32 on the CPU.
+    How many samples a call has is said when a cell is opened.
+    Where the words name one tower, the other one is the model's PyTorch in FP32 on the CPU. A rewrite that does not
+    touch a tower is no word of its cell.
 
     Raises:
         UsageError: no cell has the words, or several have and nothing tells them apart.
@@ -42,24 +54,29 @@ def choose(settings: Settings, backends: Mapping[str, Backend], words: str, targ
     """
     asked = {word for word in words.split("-") if word}
     models = settings.models or tuple(asked & set(catalog.MODELS))
-    settings = replace(settings, models=(one_model(models),), full=True)
+    rewrites = {tower: tuple(each for each in Rewrite if each in asked and each.touches(tower)) for tower in Tower}
+    several = tuple(each for each in dict.fromkeys(rewrites.values()) if each)
+    settings = replace(settings, models=(one_model(models),), full=True, rewrites=several, batches=(1,))
     every = [case for case in matrix.cells(settings, backends) if _answers(case, backends)]
     fitting = [
         case
         for case in every
-        if asked <= set(case.id.split("-"))
+        if asked - set(Rewrite) <= set(case.id.split("-"))
+        and case.variant.rewrites == rewrites[case.tower]
         and target in {"", str(case.target)}
         and precision in {"", str(case.precision)}
     ]
     if not fitting:
-        msg = f"no cell of {settings.models[0]} is {' '.join(filter(None, (words, target, precision)))}; clip-bench list has all"
+        near = ", ".join(difflib.get_close_matches(words, [case.id for case in every], n=3)) or "none is like it"
+        said = " ".join(filter(None, (words, target, precision)))
+        msg = f"no cell of {settings.models[0]} is {said}: {near}; clip-bench list has all"
         raise UsageError(msg)
     towers = {Tower(word) for word in asked & set(Tower)}
     if Tower.PAIR in towers:
         one = _one(fitting, Tower.PAIR)
         chosen = Chosen(image=one, text=one)
     else:
-        plain = [case for case in every if case.target == BASELINE]
+        plain = [case for case in every if case.target == BASELINE and not case.variant.rewrites]
         image, text = (
             _one(fitting if not towers or tower in towers else plain, tower) for tower in (Tower.IMAGE, Tower.TEXT)
         )

@@ -13,19 +13,19 @@ import shutil
 import stat
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_bench.backends import Arrays
+from clip_bench.encoder import Embed
 from clip_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,20 +39,6 @@ NOTE = b"clip_bench"  # the key of the schema's metadata
 
 Transform = Callable[[bytes], NDArray[Any]]
 Row = tuple[str, NDArray[Any] | str]  # a file, and its pixels or what is wrong with it
-
-
-class Encoder(Protocol):
-    """What is used of :class:`clip_bench.encoder.Encoder`."""
-
-    @property
-    def under_way(self) -> int:
-        """How many calls can be started before the first is done."""
-
-    def start(self, feeds: Arrays) -> Future[Arrays]:
-        """Start a call."""
-
-    def result(self, future: Future[Arrays]) -> Arrays:
-        """What it gave."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,6 +60,19 @@ class Summary:
             yield f"{self.images / self.seconds:.2f} FPS"
         for name, reason in self.bad.items():
             yield f"left out: {name}: {reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halves:
+    """Seconds per picture of each half of the work alone, with all threads that it has: from file to pixels, and calls."""
+
+    preprocess_s: float
+    inference_s: float
+
+    @property
+    def bound(self) -> float:
+        """Pictures per second where both take turns, as on a CPU, whose cores they share."""
+        return 1 / (self.preprocess_s + self.inference_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +120,7 @@ def listed(folder: Path) -> list[str]:
     return names
 
 
-def run(plan: Plan, encoder: Encoder, progress: Callable[[int], object] = lambda _: None) -> Summary:
+def run(plan: Plan, encode: Embed, progress: Callable[[int], object] = lambda _: None) -> Summary:
     """Embed what is not done yet, and join the parts; *progress* gets the number of files each time some are done.
 
     Raises:
@@ -136,7 +135,7 @@ def run(plan: Plan, encoder: Encoder, progress: Callable[[int], object] = lambda
     progress(len(names) - len(left))
     began = time.perf_counter()
     with ThreadPoolExecutor(plan.workers) as pool:
-        done = encoded(decoded(left, plan, pool), encoder, plan.batch)
+        done = encoded(decoded(left, plan, pool), encode)
         for number, rows in enumerate(iter(lambda: list(islice(done, plan.part)), []), start=before.parts):
             part = Part(rows)
             part.write(plan.parts / f"{number:06}.parquet", plan.recipe)
@@ -161,34 +160,21 @@ def decoded(names: Sequence[str], plan: Plan, pool: ThreadPoolExecutor) -> Itera
         yield name, future.result()
 
 
-def encoded(rows: Iterator[Row], encoder: Encoder, batch: int) -> Iterator[Row]:
-    """Each file's embedding, or what is wrong with it, in order: every call is full, but the last is filled up."""
-    waiting: deque[tuple[list[Row], Future[Arrays] | None]] = deque()
-    group: list[Row] = []
-    for row in rows:
-        group.append(row)
-        if sum(not isinstance(found, str) for _, found in group) == batch:
-            waiting.append(_started(group, encoder, batch))
-            group = []
-            if len(waiting) == encoder.under_way:
-                yield from _finished(*waiting.popleft(), encoder)
-    waiting.append(_started(group, encoder, batch))
-    for each in waiting:
-        yield from _finished(*each, encoder)
+def encoded(rows: Iterable[Row], encode: Embed) -> Iterator[Row]:
+    """Each file's embedding, or what is wrong with it, in order; *encode* takes the good ones alone."""
+    under_way: deque[tuple[str, str]] = deque()  # files, and what is wrong with each
 
+    def pixels() -> Iterator[NDArray[Any]]:
+        for name, found in rows:
+            under_way.append((name, found if isinstance(found, str) else ""))
+            if not isinstance(found, str):
+                yield found
 
-def _started(group: list[Row], encoder: Encoder, batch: int) -> tuple[list[Row], Future[Arrays] | None]:
-    good = [found for _, found in group if not isinstance(found, str)]
-    if not good:
-        return group, None
-    pixels = np.stack([*good, *[good[0]] * (batch - len(good))])
-    return [(name, found if isinstance(found, str) else "") for name, found in group], encoder.start({"image": pixels})
-
-
-def _finished(group: list[Row], future: Future[Arrays] | None, encoder: Encoder) -> Iterator[Row]:
-    found = iter(next(iter(encoder.result(future).values()))) if future else iter(())
-    for name, reason in group:
-        yield name, reason if future is None or reason != "" else next(found)
+    for embedding in encode(pixels()):
+        while under_way[0][1]:
+            yield under_way.popleft()
+        yield under_way.popleft()[0], embedding
+    yield from under_way
 
 
 def stored(path: Path) -> bytes:
@@ -208,6 +194,28 @@ def stored(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as exc:
         raise UsageError(exc.strerror or type(exc).__name__) from exc
+
+
+def halves(plan: Plan, encode: Embed, names: Sequence[str], clock: Callable[[], float] = time.perf_counter) -> Halves:
+    """What *names*, files that can be read, take each half alone; calls take the first pictures in turn.
+
+    Raises:
+        UsageError: none can be read.
+    """
+    some: list[NDArray[Any]] = []
+    began = clock()
+    with ThreadPoolExecutor(plan.workers) as pool:
+        for name, found in decoded(names, plan, pool):
+            if isinstance(found, str):
+                msg = f"{name}: {found}"
+                raise UsageError(msg)
+            some += [found] if len(some) < plan.batch else []
+    preprocess_s = (clock() - began) / len(names)
+    for _ in encode(some):  # the first calls allocate
+        pass
+    began = clock()
+    count = sum(1 for _ in encode(islice(cycle(some), len(names))))
+    return Halves(preprocess_s=preprocess_s, inference_s=(clock() - began) / count)
 
 
 def _read(path: Path, transform: Transform) -> NDArray[Any] | str:

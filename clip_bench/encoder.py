@@ -1,68 +1,68 @@
-"""A case in use: chosen by its id, opened, and given work as fast as it takes it."""
+"""A case in use: opened, and given work as fast as it takes it."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import cycle
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from typing import Any
 
-from clip_bench import backends, matrix, pipeline
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_bench import backends, pipeline
 from clip_bench.backends import Arrays, format_of
-from clip_bench.errors import UnavailableError, UsageError
+from clip_bench.models import feeds
+from clip_bench.models.towers import PAIR_TEXTS
 from clip_bench.settings import Settings
-from clip_bench.specs import Case, Load, Pattern
+from clip_bench.specs import Case, Load, ModelSpec, Pattern, Tower
 from clip_bench.store import Artifact
 from clip_bench.timing import load
 
 QUEUE = 1  # more for each instance while it executes one
 
-
-def choose(name: str, settings: Settings) -> Case:
-    """The cell that is called *name*, as ``clip-bench list`` prints it.
-
-    Raises:
-        UsageError: there is none.
-        UnavailableError: this machine cannot run it.
-    """
-    found = backends.discover()
-    every = replace(settings, full=True, models=(_model(name),) if _model(name) else settings.models)
-    known = {case.id: case for case in matrix.cells(every, found)}
-    if (case := known.get(name)) is None:
-        near = ", ".join(difflib.get_close_matches(name, known, n=3)) or "none is like it"
-        msg = f"no cell {name}: {near}; clip-bench list shows all there are"
-        raise UsageError(msg)
-    if reason := matrix.lacking(settings, found)(case):
-        msg = f"{name} cannot run here: {reason}"
-        raise UnavailableError(msg)
-    return case
-
-
-def _model(name: str) -> str:
-    """The model that an id is of, if it has so many words."""
-    words = name.split("-")
-    return words[1] if len(words) > 1 else ""
+Rows = Iterable[NDArray[Any]]
+Embed = Callable[[Rows], Iterator[NDArray[np.float32]]]  # what is used of an Encoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:
-    """A case's sessions, all at work at once; ``under_way`` calls keep them busy."""
+    """A case's sessions, all at work at once, on one *kind* of sample: :attr:`Tower.IMAGE` or :attr:`Tower.TEXT`."""
 
     case: Case
+    kind: Tower
     artifact: Artifact
     dispatch: load.Dispatch
     clients: Iterator[load.Submit]
-    open: list[Future[Arrays]] = field(default_factory=list)
 
     @property
-    def under_way(self) -> int:
-        """How many calls can be started before the first is done."""
-        return len(self.dispatch.clients)
+    def size(self) -> int:
+        """Samples of a call; a pair's is always one picture with its texts."""
+        if self.case.tower is Tower.PAIR:
+            return PAIR_TEXTS if self.kind is Tower.TEXT else 1
+        return self.case.variant.batch
 
-    def start(self, feeds: Arrays) -> Future[Arrays]:
-        """Start a call of ``case.variant.batch`` samples; the arrays must stay as they are until it is done."""
+    def __call__(self, rows: Rows) -> Iterator[NDArray[np.float32]]:
+        """The embedding (width,) of each of *rows*, in order: pictures (3, h, w) as floats or pixels, or tokens (context,).
+
+        Every call is full, but the last is filled up; as many are under way as keep the sessions busy, and no more rows
+        are taken. What the runtime raises is raised here.
+        """
+        left, waiting = iter(rows), deque[tuple[Future[Arrays], int]]()
+        while part := list(islice(left, self.size)):
+            waiting.append((self._started(part), len(part)))
+            if len(waiting) == len(self.dispatch.clients):
+                yield from self._ended(*waiting.popleft())
+        for each in waiting:
+            yield from self._ended(*each)
+
+    def _started(self, part: list[NDArray[Any]]) -> Future[Arrays]:
+        own = np.stack([*part, *[part[0]] * (self.size - len(part))])
+        blank = _blank(self.case.model) if self.case.tower is Tower.PAIR else {}
+        call = {**blank, "image" if self.kind is Tower.IMAGE else "tokens": own}
         future: Future[Arrays] = Future()
 
         def done(outputs: Arrays | BaseException) -> None:
@@ -71,21 +71,30 @@ class Encoder:
             else:
                 future.set_result(outputs)
 
-        next(self.clients)(feeds, done)
+        next(self.clients)(feeds.shaped(call, self.case.variant.rewrites, self.case.model), done)
         return future
 
-    def result(self, future: Future[Arrays]) -> Arrays:
-        """What a call gave, by output name; what the runtime raised is raised here."""
+    def _ended(self, future: Future[Arrays], count: int) -> Iterator[NDArray[np.float32]]:
         while True:
             try:
-                return future.result(timeout=load.PATIENCE_S)
+                outputs = future.result(timeout=load.PATIENCE_S)
+                break
             except TimeoutError:
                 self.dispatch.wait()
+        yield from np.asarray(outputs[f"{self.kind}_embedding"], np.float32)[:count]
+
+
+def stacked(embeddings: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """All *embeddings* as rows, (n, width); (0, 0) of none."""
+    rows = list(embeddings)
+    return np.stack(rows) if rows else np.empty((0, 0), np.float32)
 
 
 @contextmanager
-def opened(case: Case, settings: Settings, *, batch: int, instances: int) -> Iterator[Encoder]:
-    """*case* loaded with so many samples in a call and *instances* of the model, each in threads of its own.
+def opened(case: Case, settings: Settings, *, batch: int, instances: int = 1) -> Iterator[Encoder]:
+    """*case* loaded with *batch* samples in a call and *instances* of the model, each in threads of its own.
+
+    A pair's call is always one picture with its texts. It takes pictures; :func:`dataclasses.replace` its ``kind`` for texts.
 
     Raises:
         UnavailableError: the device, the package or the weights are not on this machine.
@@ -93,6 +102,7 @@ def opened(case: Case, settings: Settings, *, batch: int, instances: int) -> Ite
         PlacementError: it runs elsewhere than asked, at the beginning or at the end.
     """
     asked = Load(pattern=Pattern.THROUGHPUT, instances=instances, queue=QUEUE)
+    batch = 1 if case.tower is Tower.PAIR else batch
     case = replace(case, variant=replace(case.variant, batch=batch, load=asked))
     backend = backends.discover()[case.target.backend]
     artifact = pipeline.build(case, format_of(backend, case.target), settings)
@@ -102,6 +112,15 @@ def opened(case: Case, settings: Settings, *, batch: int, instances: int) -> Ite
             stack.callback(each.close)
             pipeline.placed(each, case)
         dispatch = stack.enter_context(load.dispatched(sessions, asked.depth))
-        yield Encoder(case=case, artifact=artifact, dispatch=dispatch, clients=cycle(dispatch.clients))
+        kind = Tower.TEXT if case.tower is Tower.TEXT else Tower.IMAGE
+        yield Encoder(case=case, kind=kind, artifact=artifact, dispatch=dispatch, clients=cycle(dispatch.clients))
         for each in sessions:
             pipeline.placed(each, case)
+
+
+def _blank(spec: ModelSpec) -> Arrays:
+    """What a pair gets in the place of what is not asked about."""
+    image = np.zeros((1, 3, spec.image_size, spec.image_size), np.float32)
+    tokens = np.zeros((PAIR_TEXTS, spec.context), np.int64)
+    tokens[:, 0] = 1  # argmax pooling wants one largest id
+    return {"image": image, "tokens": tokens}

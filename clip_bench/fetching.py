@@ -37,9 +37,8 @@ Found = bytes | str | NDArray[Any] | UsageError  # what is had of a document by 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Documents by name, and how they become rows of the model's input *feed*; both steps take a whole batch."""
+    """Documents by name, and how they become what a model takes; both steps take a whole batch."""
 
-    feed: str
     documents: Sequence[str]
     fetch: Callable[[Sequence[str]], Sequence[Found]]
     prepare: Callable[[Sequence[Found]], Sequence[Found]]
@@ -71,7 +70,6 @@ def pictures(
     """Files of a server at *port*, fetched and decoded by the threads of *pool*; each fetch is a connection."""
     fetched, pixels = partial(_fetched, port), partial(_pixels, transform)
     return Source(
-        feed="image",
         documents=names,
         fetch=lambda batch: list(pool.map(fetched, batch)),
         prepare=lambda found: list(pool.map(pixels, found)),
@@ -81,7 +79,6 @@ def pictures(
 def texts(documents: Sequence[str], tokens: Callable[[Sequence[str]], NDArray[Any]]) -> Source:
     """Texts as they are: they come with the request, so nothing is fetched."""
     return Source(
-        feed="tokens",
         documents=documents,
         fetch=list,
         prepare=lambda found: list(tokens([str(each) for each in found])),

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import cycle, islice
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_bench.backends import Arrays
+from clip_bench.encoder import Embed, stacked
 from clip_bench.errors import UsageError
 from clip_bench.fetching import Source
 from clip_bench.quality import metrics
@@ -35,16 +34,6 @@ PARTS = ("fetch", "prepare", "encode", "write")
 
 Floats = NDArray[np.float32]
 Clock = Callable[[], float]
-
-
-class Encoder(Protocol):
-    """What is used of :class:`clip_bench.encoder.Encoder`."""
-
-    def start(self, feeds: Arrays) -> Future[Arrays]:
-        """Start a call."""
-
-    def result(self, future: Future[Arrays]) -> Arrays:
-        """What it gave."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +83,7 @@ def database() -> Iterator[DBConnection]:
 
 def index(
     source: Source,
-    encoder: Encoder,
+    encode: Embed,
     created: Callable[[Any], Table],
     *,
     size: int,
@@ -103,7 +92,8 @@ def index(
 ) -> Indexed:
     """Add so many *batches* of *size* documents, which take turns; *created* makes the table of the first rows.
 
-    A batch without a good document is neither encoded nor counted. Every call of *encoder* takes one client's batch: where documents are bad, it is filled up with good ones.
+    A batch without a good document is neither encoded nor counted. Every call of *encode*'s model
+    takes one client's batch: where documents are bad, it is filled up with good ones.
 
     Raises:
         UsageError: no document is good.
@@ -124,7 +114,7 @@ def index(
         good = [(name, each) for name, each in zip(batch, prepared, strict=True) if isinstance(each, np.ndarray)]
         if not good:
             continue
-        encoded = _encoded(encoder, source.feed, [each for _, each in good], size)
+        encoded = stacked(encode([each for _, each in good]))
         times.append(clock())
         data = _arrow(len(names), [name for name, _ in good], encoded)
         if table is None:
@@ -148,13 +138,6 @@ def index(
         left_out=left_out,
         table=table,
     )
-
-
-def _encoded(encoder: Encoder, feed: str, rows: Sequence[NDArray[Any]], size: int) -> Floats:
-    """The embeddings of one batch, by one call of *size* samples."""
-    filled = np.stack([*rows, *[rows[0]] * (size - len(rows))])
-    outputs = encoder.result(encoder.start({feed: filled}))
-    return np.asarray(next(iter(outputs.values())), np.float32)[: len(rows)]
 
 
 def _arrow(first: int, names: Sequence[str], rows: Floats) -> Any:  # noqa: ANN401  pyarrow has no types

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_bench.backends import Arrays
 from clip_bench.data import NO_LABEL, Picture, Samples, generated, scenes
 from clip_bench.data.scenes import Split
 from clip_bench.quality import retrieval
@@ -23,16 +19,6 @@ CAPTIONED = 3  # the objects of the scenes whose captions are looked up: of fewe
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
-
-
-class Encoder(Protocol):
-    """What is used of :class:`clip_bench.encoder.Encoder`."""
-
-    def start(self, feeds: Arrays) -> Future[Arrays]:
-        """Start a call."""
-
-    def result(self, future: Future[Arrays]) -> Arrays:
-        """What it gave."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +67,6 @@ def of_samples(samples: Samples) -> Collection:
     for row, label in zip(shows, samples.labels, strict=True):
         row[label if label != NO_LABEL else []] = True
     return Collection(pictures=samples.pictures, shows=shows, prompts=samples.prompts, captions=samples.captions)
-
-
-def embedded(encoder: Encoder, feed: str, rows: Iterable[NDArray[Any]], batch: int) -> Floats:
-    """The embeddings of *rows*, (n, width), by calls of *batch* samples, the last one filled up; (0, 0) of none."""
-    left, made = iter(rows), list[Floats]()
-    while part := list(islice(left, batch)):
-        filled = np.stack([*part, *[part[0]] * (batch - len(part))])
-        outputs = encoder.result(encoder.start({feed: filled}))
-        made.append(np.asarray(next(iter(outputs.values())), np.float32)[: len(part)])
-    return np.concatenate(made) if made else np.empty((0, 0), np.float32)
 
 
 def phrase(named: Sequence[str]) -> str:

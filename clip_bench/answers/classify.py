@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -21,7 +22,7 @@ from clip_bench.quality import metrics
 from clip_bench.settings import SAMPLES, Settings
 from clip_bench.specs import Case, Precision
 
-TOGETHER = 32  # pictures that are decoded before the model is called
+TOGETHER = 32  # embeddings that are compared with the classes at once
 CALIBRATED = frozenset({Precision.INT8_QDQ, Precision.INT8_NNCF, Precision.INT8_VENDOR, Precision.A16W8})
 
 
@@ -64,13 +65,18 @@ def predictions(
 
     *left_out* grows by those that cannot be opened.
     """
-    change = feeds.transform(encoders.image.case.model)
-    rest = islice(_opened(entries, change, spent, left_out), most)
-    while part := list(islice(rest, TOGETHER)):
-        rows = encoders.image(np.stack([row for _, row in part]))
-        cosines = metrics.rank(rows, classes)
-        for (entry, _), row in zip(part, cosines, strict=True):
-            yield Prediction(file=entry.name, label=entry.label, best=best(row, twins, encoders.scale))
+    change, under_way = feeds.transform(encoders.image.case.model), deque[Entry]()
+
+    def rows() -> Iterator[NDArray[np.float32]]:
+        for entry, row in islice(_opened(entries, change, spent, left_out), most):
+            under_way.append(entry)
+            yield row
+
+    embeddings = encoders.image(rows())
+    while part := list(islice(embeddings, TOGETHER)):
+        for cosines in metrics.rank(np.stack(part), classes):
+            entry = under_way.popleft()
+            yield Prediction(file=entry.name, label=entry.label, best=best(cosines, twins, encoders.scale))
 
 
 def twins_of(texts: Sequence[Sequence[str]]) -> NDArray[np.intp]:

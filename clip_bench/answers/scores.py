@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clip_bench import encoder
 from clip_bench.answers.encoders import Encoders
 from clip_bench.answers.opening import prepared
 from clip_bench.data.listing import Entry
@@ -66,7 +67,7 @@ def score(path: Path, labels: Sequence[str], encoders: Encoders, classes: NDArra
     """
     change = feeds.transform(encoders.image.case.model)
     row, _ = prepared(Entry(name=str(path), stored=path.read_bytes), change)
-    shares = probabilities(metrics.rank(encoders.image(row[np.newaxis]), classes)[0], encoders.scale)
+    shares = probabilities(metrics.rank(encoder.stacked(encoders.image([row])), classes)[0], encoders.scale)
     if not np.isfinite(shares).all():
         msg = f"{path}: no score: an embedding is zero or not finite; pytest --benchmark-only tells what is wrong here"
         raise UsageError(msg)

@@ -1,9 +1,11 @@
-"""What the commands that answer have in common: which cell, and where its weights are."""
+"""What the commands that put cells to use have in common: which, where their weights are, and files to write."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,34 +13,43 @@ from clip_bench.commands import add_flags
 from clip_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from clip_bench.answers.cases import Chosen
-    from clip_bench.backends import Backend
+    from clip_bench.cases import Chosen
     from clip_bench.settings import Settings
 
-FLAGS = frozenset({"--model", "--weights", "--threads", "--option", "--tpu-mlir-python"})
+FLAGS = frozenset({"--model", "--weights", "--threads", "--calibration", "--option", "--tpu-mlir-python"})
 DATA = frozenset({"--data", "--data-root", "--samples"})
 
 
-def add(parser: argparse.ArgumentParser, flags: Collection[str] = FLAGS) -> None:
-    """The cell, and those of a run's options that *flags* name."""
+def add(
+    parser: argparse.ArgumentParser, flags: Collection[str] = FLAGS, *, batch: int = 0, several: bool = False
+) -> None:
+    """The cell, or *several* to compare, samples of a call if there is a default, and a run's options *flags*."""
     from clip_bench.settings import OPTIONS
     from clip_bench.specs import Precision
 
+    many: dict[str, Any] = {"action": "append", "default": []} if several else {"default": ""}
     parser.add_argument(
         "--case",
-        default="",
+        **many,
         metavar="ID",
-        help="the cell that answers, by its id or words of it, such as openvino-cpu-int8_nncf "
-        "(default: shapes_tiny in PyTorch FP32 on the CPU)",
+        help="the cell, by its id or words of it, such as openvino-cpu-int8_nncf"
+        f"{'; may be repeated' if several else ''} (default: shapes_tiny in PyTorch FP32 on the CPU)",
     )
     parser.add_argument("--target", default="", metavar="TARGET", help="a whole target, such as onnxruntime-cpu")
     parser.add_argument("--precision", default="", choices=tuple(map(str, Precision)))
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="samples per call (default: %(default)s)")
+    if batch:
+        parser.add_argument(
+            "--batch", type=int, default=batch, metavar="N", help="samples per call (default: %(default)s)"
+        )
     add_flags(parser, [(flag, attributes) for flag, attributes in OPTIONS if flag in flags])
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """The checked settings, with a run's defaults for what the command does not take."""
+    """The checked settings, with a run's defaults for what the command does not take.
+
+    Raises:
+        UsageError: an option is not usable.
+    """
     from clip_bench import settings
 
     defaults: Mapping[str, Any] = {
@@ -48,18 +59,38 @@ def settings_of(options: argparse.Namespace) -> Settings:
     return settings.checked({**defaults, **vars(options), "batch": [str(getattr(options, "batch", 1))]})
 
 
-def chosen(options: argparse.Namespace) -> tuple[Chosen, Settings, Mapping[str, Backend]]:
-    """The cells, the settings and the backends that *options* name.
+def apart(settings: Settings) -> Settings:
+    """*settings* without the user's data: a cell that is calibrated is so on scenes, never on what it is measured by."""
+    return replace(settings, data=None, data_kind="", data_root=None)
+
+
+def chosen(options: argparse.Namespace, settings: Settings) -> list[Chosen]:
+    """The cells that *options* name, each but once.
 
     Raises:
-        UsageError: an option is not usable, or names no one cell.
-        UnavailableError: this machine lacks what the cell takes.
+        UsageError: an option names no one cell.
+        UnavailableError: this machine lacks what a cell takes.
     """
-    from clip_bench import backends
-    from clip_bench.answers import cases
+    from clip_bench import backends, cases
 
-    settings, found = settings_of(options), backends.discover()
-    return cases.choose(settings, found, options.case, options.target, options.precision), settings, found
+    found = backends.discover()
+    words = [options.case] if isinstance(options.case, str) else options.case or [""]
+    each = (cases.choose(settings, found, word, options.target, options.precision) for word in words)
+    return list(dict.fromkeys(each))
+
+
+def alone(several: Sequence[Chosen]) -> None:
+    """Refuse cells that take a picture with its texts.
+
+    Raises:
+        UsageError: one does.
+    """
+    from clip_bench.specs import Tower
+
+    for each in several:
+        if each.image.tower is Tower.PAIR:
+            msg = f"{each.image.id} takes a picture with its texts: choose a cell of the towers alone"
+            raise UsageError(msg)
 
 
 def writable(flag: str, path: Path | None) -> None:
@@ -71,3 +102,21 @@ def writable(flag: str, path: Path | None) -> None:
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
         msg = f"{flag} {path}: {'a folder' if path.is_dir() else 'its folder does not exist'}; name a file"
         raise UsageError(msg)
+
+
+def write(flag: str, path: Path, text: str) -> None:
+    """*text* into the file that *flag* names.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as exc:
+        msg = f"{flag} {path}: {exc.strerror or exc}; name a file in a folder that can be written"
+        raise UsageError(msg) from exc
+
+
+def write_json(path: Path, told: object) -> None:
+    """*told* into the file of ``--json``; raises as :func:`write` does."""
+    write("--json", path, json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

@@ -33,17 +33,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write a line for each picture")
     parser.add_argument("--tokens", type=Path, metavar="DIR", help="take what clip-bench tokens saved")
-    choosing.add(parser, choosing.FLAGS | choosing.DATA)
+    choosing.add(parser, choosing.FLAGS | choosing.DATA, batch=1)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the figures; every picture that was left out, and how far the work is, go to stderr."""
     from clip_bench.answers import classify, labels, predictions
-    from clip_bench.answers.encoders import loaded, tokenizer
+    from clip_bench.answers.encoders import opened
     from clip_bench.answers.tokens import reader
     from clip_bench.data import sets
+    from clip_bench.models.feeds import tokenizer
 
-    chosen, settings, found = choosing.chosen(options)
+    settings = choosing.settings_of(options)
+    (chosen,) = choosing.chosen(options, settings)
     if settings.data is None:
         msg = "--data NAME:PATH, or a folder of class folders, says what to evaluate on: docs/data.md"
         raise UsageError(msg)
@@ -55,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     encode = reader(spec, options.tokens) if options.tokens else tokenizer(spec)
     texts = labels.texts(listing.classes, listing.templates, options.prompts)
     counted, left_out = predictions.Tally(), list[str]()
-    with loaded(chosen, settings, found) as encoders:
+    with opened(chosen, settings, options.batch) as encoders:
         spent = classify.reserved(settings, (chosen.image, chosen.text))
         classes = encoders.classes(texts, encode, _every(len(texts), "classes", 12))
         made = classify.predictions(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -13,13 +12,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from clip_bench.commands import choosing, tell, twins
+from clip_bench.commands import choosing, tell
 from clip_bench.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
+    from clip_bench.cases import Chosen
     from clip_bench.indexing import Indexed, Searched
     from clip_bench.settings import Settings
-    from clip_bench.specs import Case
 
 HELP = "time per document of a vector database, by the client's batch: fetch, decode, encode, write; and search"
 BATCHES = "1,10,50,100"
@@ -48,16 +47,16 @@ class Documents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What one case did, by kind of document and client batch size, and how its pictures were found by texts."""
+    """What one model's cells did, by kind of document and client batch size, and how its pictures were found by texts."""
 
-    case: Case
+    chosen: Chosen
     indexed: Mapping[tuple[str, int], Indexed]
     searched: Mapping[int, Searched]
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Cells, the client's batches, and the documents."""
-    twins.add(parser)
+    choosing.add(parser, choosing.FLAGS | {"--data", "--data-root"}, several=True)
     parser.add_argument(
         "--batches", default=BATCHES, metavar="N", help="documents of a client's batch (default: %(default)s)"
     )
@@ -80,19 +79,21 @@ def run(options: argparse.Namespace) -> int:
     _check_files(options, sizes)
     if missing := indexing.missing():
         raise UnavailableError(missing)
-    settings, given = twins.settings_of(options)
-    pairs = twins.chosen(options.case, settings)
+    given = choosing.settings_of(options)
+    settings = choosing.apart(given)
+    several = choosing.chosen(options, settings)
+    choosing.alone(several)
     left_out: dict[str, str] = {}
     documents = _documents(given, options.documents, left_out)
-    _build(pairs, settings, sizes)
-    results = [_measured(pair, documents, settings, sizes, left_out) for pair in pairs]
+    _build(several, settings, sizes)
+    results = [_measured(each, documents, settings, sizes, left_out) for each in several]
     tell(_page(results, sizes, settings.threads))
     tell(f"left out: {name}: {reason}" for name, reason in left_out.items())
     if options.json:
         told = {"threads": settings.threads, "left_out": left_out, "cases": [_told(each) for each in results]}
-        twins.write("--json", options.json, json.dumps(told, indent=1) + "\n")
+        choosing.write_json(options.json, told)
     if options.plot:
-        twins.write("--plot", options.plot, _plot(results))
+        choosing.write("--plot", options.plot, _plot(results))
     return int(bool(left_out) or any(each.recall < 1 for result in results for each in result.searched.values()))
 
 
@@ -107,7 +108,7 @@ def _sizes(options: argparse.Namespace) -> tuple[int, ...]:
 def _check_files(options: argparse.Namespace, sizes: Sequence[int]) -> None:
     from clip_bench.report import plots
 
-    curves = len(set(options.case) or {twins.CASE}) * len(sizes)
+    curves = max(1, len(set(options.case))) * len(sizes)
     if options.plot and curves > plots.MOST_CURVES:
         msg = f"--plot: {curves} curves, and {plots.MOST_CURVES} can be told apart: give fewer --case or --batches"
         raise UsageError(msg)
@@ -166,18 +167,18 @@ def _listed(
     ]
 
 
-def _build(pairs: Sequence[tuple[Case, Case]], settings: Settings, sizes: Sequence[int]) -> None:
+def _build(several: Sequence[Chosen], settings: Settings, sizes: Sequence[int]) -> None:
     """Build and load every cell once: exports fork, which they must not beside the threads of the database."""
     from clip_bench import encoder
 
-    for case in (case for pair in pairs for case in pair):
+    for case in (case for each in several for case in (each.image, each.text)):
         for size in sizes:
-            with encoder.opened(case, settings, batch=size, instances=1):
+            with encoder.opened(case, settings, batch=size):
                 pass
 
 
 def _measured(
-    pair: tuple[Case, Case],
+    chosen: Chosen,
     documents: Documents,
     settings: Settings,
     sizes: Sequence[int],
@@ -186,8 +187,9 @@ def _measured(
     """Every size, from the largest; server, database and folders are gone afterwards."""
     from clip_bench import encoder, fetching, indexing, preprocess
     from clip_bench.models import feeds
+    from clip_bench.specs import Rewrite
 
-    image, text = pair
+    image, text = chosen.image, chosen.text
     indexed, searched = {}, {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="clip-bench-documents-")))
@@ -196,7 +198,7 @@ def _measured(
         database = stack.enter_context(indexing.database())
         port = stack.enter_context(fetching.served(folder))
         pool = stack.enter_context(ThreadPoolExecutor(settings.threads))
-        transform = preprocess.transform("fused", image.model)
+        transform = preprocess.transform("fused", image.model, pixels=Rewrite.FOLDED in image.variant.rewrites)
         sources = {
             image: fetching.pictures(list(documents.stored), port, pool, transform),
             text: fetching.texts(documents.texts, feeds.tokenizer(text.model)),
@@ -205,13 +207,13 @@ def _measured(
             for case, source in sources.items():
                 batches = max(indexing.LEAST, -(-len(source.documents) // size))
                 created = partial(database.create_table, f"{case.tower}_{size}")
-                with encoder.opened(case, settings, batch=size, instances=1) as opened:
-                    found = indexing.index(source, opened, created, size=size, batches=batches)
+                with encoder.opened(case, settings, batch=size) as encode:
+                    found = indexing.index(source, encode, created, size=size, batches=batches)
                 indexed[str(case.tower), size] = found
                 left_out |= {documents.called.get(name, name): why for name, why in found.left_out.items()}
             queries = indexed["text", size].rows[: indexing.QUERIES]
             searched[size] = indexing.search(indexed["image", size], queries)
-    return Measured(case=image, indexed=indexed, searched=searched)
+    return Measured(chosen=chosen, indexed=indexed, searched=searched)
 
 
 def _page(results: Sequence[Measured], sizes: Sequence[int], threads: int) -> Iterator[str]:
@@ -219,7 +221,7 @@ def _page(results: Sequence[Measured], sizes: Sequence[int], threads: int) -> It
 
     heads = [f"{kind} Indexing Time (CBS = {size})" for size in sizes for kind in KINDS.values()]
     rows = [
-        [twins.titled(each.case), *(_ms(each.indexed[kind, size].document_s) for size in sizes for kind in KINDS)]
+        [each.chosen.title, *(_ms(each.indexed[kind, size].document_s) for size in sizes for kind in KINDS)]
         for each in results
     ]
     yield markdown(["Model Name", *heads], rows)
@@ -227,7 +229,7 @@ def _page(results: Sequence[Measured], sizes: Sequence[int], threads: int) -> It
     columns = ["Model Name", "Documents", "CBS", "Batches", "Rows", "Fetch (ms)", "Prepare (ms)"]
     columns += ["Encode (ms)", "Write (ms)", "First batch (ms)", "Steady after (batches)", "Recall@10", "Query (ms)"]
     yield markdown(columns, [row for each in results for row in _parts(each)], left=2)
-    if not all(each.case.model.trained for each in results):
+    if not all(each.chosen.image.model.trained for each in results):
         yield "\nRandom weights: their times are as good as any, what is found with them means nothing."
 
 
@@ -248,7 +250,7 @@ def _parts(result: Measured) -> Iterator[list[str]]:
         after = steady.steady(each.document_s)
         search = result.searched[size] if kind == "image" else None
         yield [
-            twins.titled(result.case),
+            result.chosen.title,
             KINDS[kind],
             str(size),
             str(len(each.document_s)),
@@ -266,8 +268,8 @@ def _parts(result: Measured) -> Iterator[list[str]]:
 
 def _told(result: Measured) -> dict[str, object]:
     return {
-        "case": result.case.id,
-        "random_weights": not result.case.model.trained,
+        "case": result.chosen.name,
+        "random_weights": not result.chosen.image.model.trained,
         "indexed": [
             {"documents": kind, "batch": size, "rows": len(each.rows), "seconds": each.seconds}
             for (kind, size), each in result.indexed.items()
@@ -283,7 +285,7 @@ def _plot(results: Sequence[Measured]) -> str:
 
     panels = {
         name: [
-            Curve(label=f"{twins.titled(each.case)}, CBS = {size}", seconds=found.document_s)
+            Curve(label=f"{each.chosen.title}, CBS = {size}", seconds=found.document_s)
             for each in results
             for (own, size), found in each.indexed.items()
             if own == kind

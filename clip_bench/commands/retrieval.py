@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clip_bench.commands import choosing, tell, twins
+from clip_bench.commands import choosing, tell
 from clip_bench.errors import UsageError
 
 if TYPE_CHECKING:
+    from clip_bench.cases import Chosen
     from clip_bench.retrieval import Collection, Score
     from clip_bench.settings import Settings
-    from clip_bench.specs import Case
 
 HELP = "retrieval scores of any cell: texts that name one, two or three labels, pictures, and captions"
 SCENES = 200
@@ -37,7 +36,7 @@ R@k is the % of captions, or of pictures with captions, that have a right one am
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Cells, and how many scenes."""
-    twins.add(parser)
+    choosing.add(parser, choosing.FLAGS | {"--data", "--data-root"}, several=True, batch=BATCH)
     parser.add_argument(
         "--scenes",
         type=int,
@@ -54,15 +53,16 @@ def run(options: argparse.Namespace) -> int:
         msg = f"--scenes {options.scenes}: at least 1"
         raise UsageError(msg)
     choosing.writable("--json", options.json)
-    settings, given = twins.settings_of(options)
-    pairs = twins.chosen(options.case, settings)
+    given = choosing.settings_of(options)
+    settings = choosing.apart(given)
+    several = choosing.chosen(options, settings)
     collect, about, left_out = _collection(given, options.scenes)
-    results = [(image, _scores(image, text, collect(image.model.image_size), settings)) for image, text in pairs]
+    results = [(each, _scores(each, collect(each.image.model.image_size), settings, options.batch)) for each in several]
     tell([about, ""])
     tell(_page(results))
     tell(f"left out: {problem}" for problem in left_out)
     if options.json:
-        twins.write("--json", options.json, json.dumps(_told(about, left_out, results), indent=1) + "\n")
+        choosing.write_json(options.json, _told(about, left_out, results))
     return int(bool(left_out))
 
 
@@ -79,25 +79,24 @@ def _collection(given: Settings, each: int) -> tuple[Callable[[int], Collection]
     return lambda _: retrieval.of_samples(samples), about, samples.problems
 
 
-def _scores(image: Case, text: Case, collection: Collection, settings: Settings) -> Mapping[str, Score]:
+def _scores(chosen: Chosen, collection: Collection, settings: Settings, batch: int) -> Mapping[str, Score]:
     """The scores of one model; its towers are loaded one after the other."""
     from clip_bench import encoder, retrieval
     from clip_bench.models import feeds
+    from clip_bench.specs import Tower
 
-    change, tokens = feeds.transform(image.model), feeds.tokenizer(text.model)
-    with encoder.opened(image, settings, batch=BATCH, instances=1) as opened:
-        rows = (change(picture.open()) for picture in collection.pictures)
-        images = retrieval.embedded(opened, "image", rows, BATCH)
-    with encoder.opened(text, settings, batch=BATCH, instances=1) as opened:
-        return retrieval.scores(
-            collection, images, lambda texts: retrieval.embedded(opened, "tokens", tokens(texts), BATCH)
-        )
+    change, tokens = feeds.transform(chosen.image.model), feeds.tokenizer(chosen.text.model)
+    with encoder.opened(chosen.image, settings, batch=batch) as encode:
+        images = encoder.stacked(encode(change(picture.open()) for picture in collection.pictures))
+    with encoder.opened(chosen.text, settings, batch=batch) as encode:
+        of_texts = replace(encode, kind=Tower.TEXT)
+        return retrieval.scores(collection, images, lambda texts: encoder.stacked(of_texts(tokens(texts))))
 
 
-def _page(results: Sequence[tuple[Case, Mapping[str, Score]]]) -> list[str]:
+def _page(results: Sequence[tuple[Chosen, Mapping[str, Score]]]) -> list[str]:
     from clip_bench.report.figures import markdown
 
-    rows = [[twins.titled(case), *(_cell(found, names) for names in COLUMNS.values())] for case, found in results]
+    rows = [[each.title, *(_cell(found, names) for names in COLUMNS.values())] for each, found in results]
     return [markdown(["Model Name", *COLUMNS], rows), LEGEND]
 
 
@@ -111,17 +110,17 @@ def _cell(found: Mapping[str, Score], names: Sequence[str]) -> str:
 
 
 def _told(
-    about: str, left_out: Sequence[str], results: Sequence[tuple[Case, Mapping[str, Score]]]
+    about: str, left_out: Sequence[str], results: Sequence[tuple[Chosen, Mapping[str, Score]]]
 ) -> dict[str, object]:
     return {
         "data": about,
         "left_out": list(left_out),
         "cases": [
             {
-                "case": case.id,
-                "random_weights": not case.model.trained,
+                "case": each.name,
+                "random_weights": not each.image.model.trained,
                 "scores": {name: asdict(score) for name, score in found.items()},
             }
-            for case, found in results
+            for each, found in results
         ],
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -25,15 +24,16 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw each picture with its best labels: .svg or .png"
     )
-    choosing.add(parser)
+    choosing.add(parser, batch=1)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the best labels of each picture; the exit status is 1 where one could not be scored."""
     from clip_bench.answers import labels as naming
     from clip_bench.answers import scores
-    from clip_bench.answers.encoders import loaded, tokenizer
+    from clip_bench.answers.encoders import opened
     from clip_bench.answers.tokens import reader
+    from clip_bench.models.feeds import tokenizer
     from clip_bench.report import pictured
 
     if options.top < 1:
@@ -44,11 +44,12 @@ def run(options: argparse.Namespace) -> int:
     for flag, path in (("--json", options.json), ("--plot", options.plot)):
         choosing.writable(flag, path)
     labels = naming.parse(options.labels)
-    chosen, settings, found = choosing.chosen(options)
+    settings = choosing.settings_of(options)
+    (chosen,) = choosing.chosen(options, settings)
     spec = chosen.text.model
     encode = reader(spec, options.tokens) if options.tokens else tokenizer(spec)
     answers = []
-    with loaded(chosen, settings, found) as encoders:
+    with opened(chosen, settings, options.batch) as encoders:
         classes = encoders.classes([[label] for label in labels], encode)
         if note := naming.alike(labels, classes):
             sys.stderr.write(f"{spec.name}: {note}\n")
@@ -62,16 +63,8 @@ def run(options: argparse.Namespace) -> int:
             tell(answer.lines(options.top))
             answers.append(answer)
     if options.json:
-        _write(options.json, {"case": chosen.name, "pictures": [answer.as_json() for answer in answers]})
+        choosing.write_json(options.json, {"case": chosen.name, "pictures": [answer.as_json() for answer in answers]})
     if options.plot and answers:
         rows = [pictured.Scored(name=each.file, path=each.path, best=each.best(options.top)) for each in answers]
         pictured.write(options.plot, chosen.name, rows)
     return int(len(answers) < len(options.pictures))
-
-
-def _write(path: Path, told: object) -> None:
-    try:
-        path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", errors="replace")
-    except OSError as exc:
-        msg = f"--json {path}: {exc.strerror or exc}; name a file in a folder that can be written"
-        raise UsageError(msg) from exc

@@ -27,10 +27,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write a file for each text, and say how many."""
     from clip_bench.answers import labels, tokens
-    from clip_bench.answers.cases import one_model
-    from clip_bench.answers.encoders import tokenizer
+    from clip_bench.cases import one_model
     from clip_bench.data import classes
     from clip_bench.models import catalog
+    from clip_bench.models.feeds import tokenizer
 
     spec = catalog.find(one_model(choosing.settings_of(options).models))
     if options.classes:

@@ -93,13 +93,15 @@ def unseen(fed: Feeds, tower: Tower, batch: int, seed: int) -> Iterator[dict[str
 def shaped(call: Mapping[str, NDArray[np.generic]], rewrites: Collection[Rewrite], spec: ModelSpec) -> Arrays:
     """*call* as a graph of *spec* with *rewrites* takes it: texts cut where the longest ends, pictures as pixels.
 
+    Pictures may be pixels already.
+
     Raises:
         UnsupportedError: the pictures are no 8-bit pixels.
     """
     made = dict(call)
     if Rewrite.TRIMMED in rewrites and "tokens" in call:
         made["tokens"] = rewriting.cut(call["tokens"].astype(np.int64, copy=False))
-    if Rewrite.FOLDED in rewrites and "image" in call:
+    if Rewrite.FOLDED in rewrites and "image" in call and call["image"].dtype != np.uint8:
         made["image"] = rewriting.pixels(call["image"].astype(np.float32, copy=False), *normalisation(spec))
     return made
 

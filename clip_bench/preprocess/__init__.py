@@ -15,18 +15,20 @@ from clip_bench.specs import ModelSpec
 
 REFERENCE = "open_clip"
 
-Transform = Callable[[bytes], NDArray[np.float32]]
+Transform = Callable[[bytes], NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One way: *make* gives for a model the function whose time counts; *differs* says what is not the reference's.
 
-    *make*'s function takes an encoded picture, or what *before* makes of one, outside the time.
+    *make*'s function takes an encoded picture, or what *before* makes of one, outside the time. That of *pixels* gives
+    (h, w, 3) before normalisation.
     """
 
     make: Callable[[ModelSpec], Callable[[Any], NDArray[np.float32]]]
     differs: str
+    pixels: Callable[[ModelSpec], Callable[[bytes], NDArray[np.uint8]]] | None = None
     before: Callable[[bytes], Any] | None = None
 
 
@@ -44,7 +46,9 @@ VARIANTS: Mapping[str, Variant] = {
         before=others.opencv_decoded,
         differs="opencv_area from decoded pixels: decoding is not in its time, not comparable",
     ),
-    "fused": Variant(make=fused.transform, differs="none: only the crop's columns are resized, one multiply-add"),
+    "fused": Variant(
+        make=fused.transform, pixels=fused.pixels, differs="none: only the crop's columns are resized, one multiply-add"
+    ),
     "fused_scaled": Variant(make=fused.scaled, differs="not exact: as fused, a large JPEG is decoded at a scale"),
 }
 
@@ -57,8 +61,10 @@ def find(name: str) -> Variant:
     return VARIANTS[name]
 
 
-def transform(name: str, spec: ModelSpec) -> Transform:
+def transform(name: str, spec: ModelSpec, *, pixels: bool = False) -> Transform:
     """The variant *name* for *spec*: from an encoded picture to (3, h, w) float32, contiguous.
+
+    With *pixels* it is uint8, before normalisation, if the variant has that: what the rewrite ``folded`` takes.
 
     Raises:
         UsageError: there is no such variant. What it returns raises it for what is no picture, is damaged, has too many
@@ -66,5 +72,8 @@ def transform(name: str, spec: ModelSpec) -> Transform:
         UnavailableError: the variant's package is not installed.
     """
     variant = find(name)
+    if pixels and variant.pixels is not None:
+        cropped = variant.pixels(spec)
+        return lambda stored: np.ascontiguousarray(cropped(stored).transpose(2, 0, 1))
     change, before = variant.make(spec), variant.before
     return change if before is None else lambda stored: change(before(stored))

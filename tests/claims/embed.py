@@ -2,7 +2,7 @@
 
 ``python tests/claims/embed.py [CELL]``. The plain loop opens, transforms and encodes one picture after the other, with
 open_clip's own transform and model, in FP32, on all threads. Ours is ``clip-bench embed``, from the folder's listing to
-the Parquet file. Both take turns, in ABBA order, on the same files: JPEGs of 640 x 480 or so, the real photographs of
+the Parquet file; the cell is named as its ``--case`` does. Both take turns, in ABBA order, on the same files: JPEGs of 640 x 480 or so, the real photographs of
 ../shared where they are, else generated scenes under a texture. A cell that is calibrated is so on one half of them,
 as ``--data`` does it, and embeds the other half. Bounds: at least 7 times the plain loop's pictures per
 second at a mean cosine of at least 0.99 to its embeddings, and at least 85 % of what both halves allow that are
@@ -17,7 +17,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,16 +27,16 @@ import cells
 import numpy as np
 import verdict
 
-from clip_bench import embed, encoder, preprocess
+from clip_bench import backends, cases, embed, encoder, preprocess
 from clip_bench.data import scenes
-from clip_bench.encoder import Encoder
+from clip_bench.encoder import Embed
 from clip_bench.evaluation import source
 from clip_bench.models import feeds
 from clip_bench.quality import metrics
 from clip_bench.settings import LEAST_SAMPLES, Settings
-from clip_bench.specs import ModelSpec
+from clip_bench.specs import ModelSpec, Rewrite
 
-CELL = "image-vit_b_32_random-openvino-cpu-int8_nncf"
+CELL = "image-vit_b_32_random-openvino-cpu-bf16-pooled-folded"
 FASTER, EXACT, REACHED = 7.0, 0.99, 0.85
 FILES, PLAIN = 1000, 40  # in the folder, and in a turn of the plain loop
 GROUPS = 3
@@ -83,7 +82,7 @@ class Arms:
     folder: Path
     names: Sequence[str]
     plan: embed.Plan
-    encoder: Encoder
+    encode: Embed
     model: Callable[[object], np.ndarray]
     change: Callable[[object], np.ndarray]
     rows: dict[str, np.ndarray] = field(default_factory=dict)
@@ -100,23 +99,13 @@ class Arms:
     def ours(self) -> float:
         """The folder to a file."""
         self.plan.out.unlink(missing_ok=True)
-        summary = embed.run(self.plan, self.encoder)
+        summary = embed.run(self.plan, self.encode)
         assert not summary.bad, summary.bad
         return summary.images / summary.seconds
 
-    def decoding(self) -> float:
-        """Pixels alone."""
-        began = time.perf_counter()
-        with ThreadPoolExecutor(self.plan.workers) as pool:
-            count = sum(1 for _ in embed.decoded(self.names, self.plan, pool))
-        return count / (time.perf_counter() - began)
-
-    def inference(self) -> float:
-        """Calls alone, on pixels that are there."""
-        pixels = self.plan.transform((self.folder / self.names[0]).read_bytes())
-        began = time.perf_counter()
-        count = sum(1 for _ in embed.encoded(((name, pixels) for name in self.names), self.encoder, BATCH))
-        return count / (time.perf_counter() - began)
+    def bound(self) -> float:
+        """What both halves allow, each alone."""
+        return embed.halves(self.plan, self.encode, self.names).bound
 
 
 def looped(spec: ModelSpec, options: Settings) -> tuple[Callable[[object], np.ndarray], Callable[[object], np.ndarray]]:
@@ -135,7 +124,7 @@ def looped(spec: ModelSpec, options: Settings) -> tuple[Callable[[object], np.nd
 
 def taken(arms: Arms) -> Mapping[str, list[float]]:
     """Pictures per second of each arm, in ABBA order."""
-    order = ("plain", "ours", "decoding", "inference")
+    order = ("plain", "ours", "bound")
     found: dict[str, list[float]] = {name: [] for name in order}
     arms.ours(), arms.plain()  # the first calls compile and allocate
     for _ in range(GROUPS):
@@ -164,22 +153,21 @@ def main(name: str) -> int:
         own.mkdir()
         what = fill(folder, own)
         options = replace(cells.settings(name.split("-")[1]), data=own, samples=LEAST_SAMPLES)
-        case = encoder.choose(name, options)
+        case = cases.choose(options, backends.discover(), name, "", "").image
         opened = stack.enter_context(encoder.opened(case, options, batch=BATCH, instances=options.threads))
         plan = embed.Plan(
             folder=folder,
             out=Path(kept, "embeddings.parquet"),
             recipe={},
-            transform=preprocess.transform("fused", case.model),
+            transform=preprocess.transform("fused", case.model, pixels=Rewrite.FOLDED in case.variant.rewrites),
             batch=BATCH,
             workers=options.threads,
         )
         model, change = looped(case.model, options)
-        arms = Arms(folder=folder, names=embed.listed(folder), plan=plan, encoder=opened, model=model, change=change)
+        arms = Arms(folder=folder, names=embed.listed(folder), plan=plan, encode=opened, model=model, change=change)
         found, cosine = taken(arms), exactness(arms)
     faster = [ours / plain for ours, plain in zip(found["ours"], found["plain"], strict=True)]
-    halves = zip(found["ours"], found["decoding"], found["inference"], strict=True)
-    reached = [ours * (1 / pixels + 1 / calls) for ours, pixels, calls in halves]
+    reached = [ours / bound for ours, bound in zip(found["ours"], found["bound"], strict=True)]
     told = {arm: f"{median(values):.1f}" for arm, values in found.items()}
     sys.stdout.write(f"{case.id}, {BATCH} a call, {options.threads} threads; {what}; pictures per second: {told}\n\n")
     rows = [

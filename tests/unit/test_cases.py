@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from clip_bench import backends
-from clip_bench.answers import cases
+from clip_bench import backends, cases
 from clip_bench.errors import UnavailableError, UsageError
 
 
@@ -14,8 +13,8 @@ def choose(small):
     """The ids that the words choose."""
     found = backends.discover()
 
-    def chosen(words="", target="", precision="", models=(), batches=(1,)):
-        settings = replace(small, models=models, batches=batches)
+    def chosen(words="", target="", precision="", models=()):
+        settings = replace(small, models=models)
         both = cases.choose(settings, found, words, target, precision)
         return both.image.id, both.text.id
 
@@ -54,17 +53,36 @@ def choose(small):
             "image-shapes_tiny-torch-cpu-fp32-compiled",
             "text-shapes_tiny-torch-cpu-fp32-compiled",
         ),
-        ({"batches": (8,)}, "image-shapes_tiny-torch-cpu-fp32-batch8", "text-shapes_tiny-torch-cpu-fp32-batch8"),
+        (
+            {"words": "openvino-cpu-fp32-trimmed"},
+            "image-shapes_tiny-openvino-cpu-fp32",
+            "text-shapes_tiny-openvino-cpu-fp32-trimmed",
+        ),
+        (
+            {"words": "openvino-cpu-bf16-folded-pooled-trimmed"},
+            "image-shapes_tiny-openvino-cpu-bf16-pooled-folded",
+            "text-shapes_tiny-openvino-cpu-bf16-trimmed-pooled",
+        ),
+        (
+            {"words": "image-openvino-cpu-fp32-folded"},
+            "image-shapes_tiny-openvino-cpu-fp32-folded",
+            "text-shapes_tiny-torch-cpu-fp32",
+        ),
     ],
-    ids=list("abcdefghij"),
+    ids=list("abcdefghijkl"),
 )
 def test_the_plainest_cell_with_the_words_is_taken(choose, given, picture, label):
     assert choose(**given) == (picture, label)
 
 
 def test_words_that_no_cell_has_are_refused(choose):
-    with pytest.raises(UsageError, match=r"no cell of shapes_tiny is gpu-pentium; clip-bench list has all"):
+    with pytest.raises(UsageError, match=r"no cell of shapes_tiny is gpu-pentium: none is like it; clip-bench list"):
         choose("gpu-pentium")
+
+
+def test_a_slip_of_the_pen_is_told_what_is_like_it(choose):
+    with pytest.raises(UsageError, match=r"is image-shapes_tiny-torhc-cpu-fp32: image-shapes_tiny-torch-cpu-fp32, "):
+        choose("image-shapes_tiny-torhc-cpu-fp32")
 
 
 def test_the_target_that_computes_nothing_has_no_answer(choose):

@@ -1,8 +1,8 @@
 """A folder becomes rows of embeddings: in order, in full calls, within bounds, and again where it stopped."""
 
 import os
-from concurrent.futures import Future
-from itertools import pairwise
+from collections import deque
+from itertools import islice, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -27,24 +27,25 @@ def pixels(data):
 
 
 class Doubler:
-    """An encoder whose embedding is twice the number, and once more."""
-
-    under_way = 3
+    """An encoder whose embedding is twice the number, and once more: three calls are under way."""
 
     def __init__(self, stops=-1):
         self.calls, self.stops = [], stops
 
-    def start(self, feeds):
-        if len(self.calls) == self.stops:
-            raise KeyboardInterrupt
-        (rows,) = feeds.values()
-        self.calls.append(rows[:, 0, 0, 0].tolist())
-        future = Future()
-        future.set_result({"embedding": np.stack([2 * rows[:, 0, 0, 0], rows[:, 0, 0, 0]], axis=1)})
-        return future
+    def __call__(self, rows):
+        left, waiting = iter(rows), deque()
+        while part := list(islice(left, BATCH)):
+            if len(self.calls) == self.stops:
+                raise KeyboardInterrupt
+            self.calls.append([int(row[0, 0, 0]) for row in part])
+            waiting.append(self.calls[-1])
+            if len(waiting) == 3:
+                yield from self.answer(waiting.popleft())
+        for call in waiting:
+            yield from self.answer(call)
 
-    def result(self, future):
-        return future.result()
+    def answer(self, call):
+        return np.array([[2 * number, number] for number in call], np.float32)
 
 
 def folder(root, numbers, bad=()):
@@ -81,13 +82,12 @@ def test_rows_are_in_the_order_of_the_names_and_bad_files_are_left_out(tmp_path)
     assert not planned(root, out).parts.exists()
 
 
-def test_every_call_is_full_and_only_the_last_is_filled_up(tmp_path):
-    encoder = Doubler()
+def test_bad_files_leave_no_hole_in_a_call(tmp_path):
+    encode = Doubler()
 
-    embed.run(planned(folder(tmp_path / "in", range(18), bad={0, 3, 7}), tmp_path / "out.parquet"), encoder)
+    embed.run(planned(folder(tmp_path / "in", range(18), bad={0, 3, 7}), tmp_path / "out.parquet"), encode)
 
-    assert {len(call) for call in encoder.calls} == {BATCH}
-    assert [len(set(call)) for call in encoder.calls] == [4, 4, 4, 3]
+    assert [len(call) for call in encode.calls] == [4, 4, 4, 3]
 
 
 @settings(max_examples=30, deadline=None)
@@ -119,7 +119,7 @@ def test_what_is_done_is_not_done_again(tmp_path):
     summary = embed.run(planned(root, out), encoder)
 
     assert summary.before == 20  # of 8 calls of 4 the last two were under way: 24, in parts of five
-    assert sum(len(set(call)) for call in encoder.calls) == 20
+    assert sum(map(len, encoder.calls)) == 20
 
 
 def test_a_whole_run_has_nothing_left_to_do_and_later_files_are_added(tmp_path):
@@ -145,15 +145,15 @@ def test_decoding_is_only_so_far_ahead(tmp_path):
         return pixels(data)
 
     class Slow(Doubler):
-        def start(self, feeds):
+        def answer(self, call):
             nonlocal taken
-            taken += len(next(iter(feeds.values())))
-            return super().start(feeds)
+            taken += len(call)
+            return super().answer(call)
 
     embed.run(planned(folder(tmp_path / "in", range(400)), tmp_path / "o.parquet", transform=counted, part=64), Slow())
 
     assert read == 400
-    assert most <= (embed.AHEAD + 1) * BATCH + 2 + 1
+    assert most <= (embed.AHEAD + 3) * BATCH + 2 + 1
 
 
 @pytest.mark.parametrize("change", [{"case": "another cell"}, {"preprocess": "other"}], ids=["cell", "steps"])
@@ -209,6 +209,22 @@ def test_a_folder_without_a_picture_is_an_error_that_leaves_nothing(tmp_path):
     with pytest.raises(UsageError, match=r"no picture could be read; the first: 0/0000.jpg: no picture"):
         embed.run(planned(folder(tmp_path / "in", range(7), bad=set(range(7))), out), Doubler())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_each_half_is_timed_alone_and_both_in_turns_are_the_bound(tmp_path):
+    root, encode, ticks = folder(tmp_path / "in", range(10)), Doubler(), iter([0.0, 2.0, 5.0, 13.0])
+
+    found = embed.halves(planned(root, tmp_path / "o.parquet"), encode, embed.listed(root), lambda: next(ticks))
+
+    assert (found.preprocess_s, found.inference_s) == (0.2, 0.8)
+    assert found.bound == 1.0
+    assert [len(call) for call in encode.calls] == [4, 4, 4, 2]
+
+
+def test_halves_of_what_cannot_be_read_are_no_figure(tmp_path):
+    root = folder(tmp_path / "in", range(3), bad={0})
+    with pytest.raises(UsageError, match=r"0/0000.jpg: no picture"):
+        embed.halves(planned(root, tmp_path / "o.parquet"), Doubler(), embed.listed(root))
 
 
 def test_the_lines_tell_the_total_the_average_and_the_rate():

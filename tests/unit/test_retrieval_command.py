@@ -1,7 +1,6 @@
 """Scores of pictures that show labels: what is known of scenes, what an oracle and a guess get, and the table."""
 
 import json
-from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -11,23 +10,6 @@ from clip_bench import retrieval
 from clip_bench.__main__ import main
 from clip_bench.data import folders, scenes
 from clip_bench.retrieval import Collection, Score
-
-
-class Echo:
-    """An encoder that gives back what it is fed."""
-
-    def __init__(self):
-        self.calls = []
-
-    def start(self, feeds):
-        ((name, rows),) = feeds.items()
-        self.calls.append((name, len(rows)))
-        future = Future()
-        future.set_result({"embedding": rows})
-        return future
-
-    def result(self, future):
-        return future.result()
 
 
 @pytest.fixture(scope="module")
@@ -105,17 +87,6 @@ def test_classes_alone_have_one_label_each_and_no_recall():
     assert found["image_to_image"] == Score(share=1.0, queries=12)
     assert found["text_to_image_2"] == found["text_to_image_3"] == Score(share=None, queries=0)
     assert not {name for name in found if "_r" in name}
-
-
-@pytest.mark.parametrize("rows", [0, 1, 7, 8])
-def test_every_call_is_full_and_its_rows_come_back_in_order(rows):
-    encoder = Echo()
-    fed = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
-
-    made = retrieval.embedded(encoder, "tokens", fed, 4)
-
-    assert encoder.calls == [("tokens", 4)] * -(-rows // 4)
-    assert made.tolist() == fed.tolist()
 
 
 def test_the_command_prints_the_table_and_marks_what_is_not_defined(tmp_path, cache, monkeypatch, capsys):
