@@ -27,17 +27,26 @@ class Chosen:
     @property
     def name(self) -> str:
         """The one cell's id, or both."""
-        return self.image.id if self._alike or self.image == self.text else f"{self.image.id}, {self.text.id}"
+        alike = self.image == self.text or replace(self.image, tower=Tower.TEXT).id == self.text.id
+        return self.image.id if alike else f"{self.image.id}, {self.text.id}"
+
+    @property
+    def marked(self) -> str:
+        """The name, and whether the model has learnt anything: for people."""
+        return self.name + self._mark
 
     @property
     def title(self) -> str:
-        """What a row about both is called: what their ids share, and whether the model has learnt anything."""
-        told = self.image.id.partition("-")[2] if self._alike else self.name
-        return told + ("" if self.image.model.trained else " (random weights)")
+        """What a row about both is called: what their ids share, each rewrite, and whether the model has learnt anything."""
+        rewrites = {*self.image.variant.rewrites, *self.text.variant.rewrites}
+        every = tuple(each for each in Rewrite if each in rewrites)
+        image, text = (replace(case, variant=replace(case.variant, rewrites=every)) for case in (self.image, self.text))
+        alike = replace(image, tower=Tower.TEXT).id == text.id
+        return image.id.partition("-")[2] + self._mark if alike else self.marked
 
     @property
-    def _alike(self) -> bool:
-        return replace(self.image, tower=Tower.TEXT).id == self.text.id
+    def _mark(self) -> str:
+        return "" if self.image.model.trained else " (random weights)"
 
 
 def choose(settings: Settings, backends: Mapping[str, Backend], words: str, target: str, precision: str) -> Chosen:

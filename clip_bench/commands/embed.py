@@ -89,13 +89,12 @@ def _table(chosen: Chosen, halves: Halves, summary: Summary) -> Iterator[str]:
     from clip_bench.report.figures import markdown, millis
 
     case = chosen.image
-    model = " ".join(filter(None, (case.model.name, case.precision, *case.variant.rewrites)))
-    told = "" if case.model.trained else " (random weights)"
+    model = chosen.title.replace(f"-{case.target}-", " ")
     times = (millis(1e3 * seconds) for seconds in (halves.preprocess_s, halves.inference_s))
     yield ""
-    yield markdown(HEADS, [[platforms.title(str(case.target)), "clip-bench embed", f"{model}{told}", *times]], left=3)
+    yield markdown(HEADS, [[platforms.title(str(case.target)), "clip-bench embed", model, *times]], left=3)
     yield ""
     yield "Per picture, each alone, on all threads that it has; preprocessing begins with the file."
     if summary.images:
         reached = summary.images / summary.seconds / halves.bound
-        yield f"Both in turns allow {halves.bound:.2f} FPS, of which the run reached {100 * reached:.0f} %."
+        yield f"Both in turns allow {halves.bound:.2f} FPS, of which the run reached {100 * reached:.0f} %, its first calls among it."

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         )
         lines = _lines(made, counted, left_out, _every(len(entries), "pictures"))
         if options.predictions:
-            head = predictions.header(chosen.name, listing.name, len(listing.classes), options.prompts)
+            head = predictions.header(chosen.marked, listing.name, len(listing.classes), options.prompts)
             predictions.write(options.predictions, (line for part in (head, lines) for line in part))
         else:
             for _ in lines:
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         _apart(f"{len(spent)} pictures that the cell is calibrated on are not among those classified")
     if left_out:
         _apart(f"{len(left_out):,} pictures could not be opened, and are in no figure")
-    return tell(counted.lines(chosen.name, len(listing.classes)))
+    return tell(counted.lines(chosen.marked, len(listing.classes)))
 
 
 def _lines(

@@ -62,9 +62,12 @@ def run(options: argparse.Namespace) -> int:
             tell([answer.file] if len(options.pictures) > 1 else [])
             tell(answer.lines(options.top))
             answers.append(answer)
+    if answers and not spec.trained:
+        tell([f"{chosen.marked}: these scores mean nothing"])
     if options.json:
-        choosing.write_json(options.json, {"case": chosen.name, "pictures": [answer.as_json() for answer in answers]})
+        told = {"case": chosen.name, "random_weights": not spec.trained}
+        choosing.write_json(options.json, told | {"pictures": [answer.as_json() for answer in answers]})
     if options.plot and answers:
         rows = [pictured.Scored(name=each.file, path=each.path, best=each.best(options.top)) for each in answers]
-        pictured.write(options.plot, chosen.name, rows)
+        pictured.write(options.plot, chosen.marked, rows)
     return int(len(answers) < len(options.pictures))

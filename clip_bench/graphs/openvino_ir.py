@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -120,13 +123,15 @@ def _quantize(model: openvino.Model, recipe: Nncf, rows: list[onnx_file.Row]) ->
     smooth = nncf.AdvancedSmoothQuantParameters(matmul=recipe.smooth_quant_alpha)
     name = RANGES[recipe.ranges]
     ranges = getattr(RangeEstimatorParametersSet, name) if name else RangeEstimatorParameters()
-    return nncf.quantize(
-        model,
-        nncf.Dataset(rows),
-        model_type=nncf.ModelType(recipe.model_type),
-        subset_size=len(rows),
-        ignored_scope=nncf.IgnoredScope(names=stem),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(
-            smooth_quant_alphas=smooth, activations_range_estimator_params=ranges
-        ),
-    )
+    logging.getLogger("nncf").setLevel(logging.WARNING)
+    with redirect_stdout(sys.stderr):  # its progress is no line of a command's answer
+        return nncf.quantize(
+            model,
+            nncf.Dataset(rows),
+            model_type=nncf.ModelType(recipe.model_type),
+            subset_size=len(rows),
+            ignored_scope=nncf.IgnoredScope(names=stem),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                smooth_quant_alphas=smooth, activations_range_estimator_params=ranges
+            ),
+        )

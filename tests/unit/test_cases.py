@@ -103,3 +103,27 @@ def test_two_models_are_one_too_many(choose):
 def test_what_this_machine_lacks_is_told(choose):
     with pytest.raises(UnavailableError, match="image-shapes_tiny-sophon-npu-fp16: "):
         choose("sophon-npu")
+
+
+def test_what_has_learnt_nothing_is_marked_for_people(small):
+    found = backends.discover()
+    random, trained = (
+        cases.choose(replace(small, models=(name,)), found, "", "", "") for name in ("vit_b_32_random", "shapes_tiny")
+    )
+
+    assert random.name == "image-vit_b_32_random-torch-cpu-fp32"
+    assert random.marked == "image-vit_b_32_random-torch-cpu-fp32 (random weights)"
+    assert random.title == "vit_b_32_random-torch-cpu-fp32 (random weights)"
+    assert trained.title == "shapes_tiny-torch-cpu-fp32"
+    assert trained.marked == trained.name
+
+
+def test_a_title_has_what_the_towers_share_and_each_rewrite(small):
+    words = "openvino-cpu-fp32-trimmed-folded-pooled"
+    towers, whole, one = (
+        cases.choose(small, backends.discover(), each, "", "") for each in (words, "pair", "image-onnxruntime-cpu")
+    )
+
+    assert towers.title == "shapes_tiny-openvino-cpu-fp32-trimmed-pooled-folded"
+    assert whole.title == whole.name == "pair-shapes_tiny-torch-cpu-fp32"
+    assert one.title == one.name == "image-shapes_tiny-onnxruntime-cpu-fp32, text-shapes_tiny-torch-cpu-fp32"
