@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clip_bench.data import folders
 from clip_bench.encoder import Embed
 from clip_bench.errors import UsageError
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 PART = 1024  # files; what a killed run loses at most
-LARGEST = 1 << 28  # bytes of a file that is read at all
 AHEAD = 2  # batches that are decoded before they are needed
 NOTE = b"clip_bench"  # the key of the schema's metadata
 
@@ -109,8 +108,8 @@ def listed(folder: Path) -> list[str]:
         msg = f"{folder}: no such folder"
         raise UsageError(msg)
     found = []
-    for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for root, inside, files in os.walk(folder):
+        inside[:] = [name for name in inside if not name.startswith(".")]
         below = Path(root).relative_to(folder)
         found += [(below / name).as_posix() for name in files if not name.startswith(".")]
     names = sorted(name for name in found if Path(name).suffix.lower() in SUFFIXES)
@@ -177,25 +176,6 @@ def encoded(rows: Iterable[Row], encode: Embed) -> Iterator[Row]:
     yield from under_way
 
 
-def stored(path: Path) -> bytes:
-    """What the regular file at *path* holds.
-
-    Raises:
-        UsageError: it is none, is larger than :data:`LARGEST`, or cannot be read; the message does not name it.
-    """
-    try:
-        state = path.stat()
-        if not stat.S_ISREG(state.st_mode):
-            msg = "no regular file"
-            raise UsageError(msg)
-        if state.st_size > LARGEST:
-            msg = f"{state.st_size} bytes: more than {LARGEST} are not read"
-            raise UsageError(msg)
-        return path.read_bytes()
-    except OSError as exc:
-        raise UsageError(exc.strerror or type(exc).__name__) from exc
-
-
 def halves(plan: Plan, encode: Embed, names: Sequence[str], clock: Callable[[], float] = time.perf_counter) -> Halves:
     """What *names*, files that can be read, take each half alone; calls take the first pictures in turn.
 
@@ -221,7 +201,9 @@ def halves(plan: Plan, encode: Embed, names: Sequence[str], clock: Callable[[], 
 def _read(path: Path, transform: Transform) -> NDArray[Any] | str:
     """The picture at *path* as the model takes it, or why there is none."""
     try:
-        return transform(stored(path))
+        return transform(folders.stored(path))
+    except OSError as exc:
+        return exc.strerror or str(exc)
     except UsageError as exc:
         return str(exc)
 

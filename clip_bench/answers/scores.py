@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from clip_bench import encoder
 from clip_bench.answers.encoders import Encoders
 from clip_bench.answers.opening import prepared
+from clip_bench.data import folders
 from clip_bench.data.listing import Entry
 from clip_bench.errors import UsageError
 from clip_bench.models import feeds
@@ -66,7 +68,7 @@ def score(path: Path, labels: Sequence[str], encoders: Encoders, classes: NDArra
         UsageError: it cannot be opened, or an embedding is not finite, or has no direction.
     """
     change = feeds.transform(encoders.image.case.model)
-    row, _ = prepared(Entry(name=str(path), stored=path.read_bytes), change)
+    row, _ = prepared(Entry(name=str(path), stored=partial(folders.stored, path)), change)
     shares = probabilities(metrics.rank(encoder.stacked(encoders.image([row])), classes)[0], encoders.scale)
     if not np.isfinite(shares).all():
         msg = f"{path}: no score: an embedding is zero or not finite; pytest --benchmark-only tells what is wrong here"

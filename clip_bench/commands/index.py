@@ -151,12 +151,12 @@ def _listed(
 ) -> tuple[list[tuple[str, Callable[[], bytes]]], list[str]]:
     """The first pictures of the user's data, not read yet, and their captions: of a folder all that is in it."""
     from clip_bench import embed
-    from clip_bench.data import sets
+    from clip_bench.data import folders, sets
 
     root = given.data
     if root is None or (root.is_dir() and not given.data_kind):
         folder = root or Path()
-        return [(name, partial(embed.stored, folder / name)) for name in embed.listed(folder)[:most]], []
+        return [(name, partial(folders.stored, folder / name)) for name in embed.listed(folder)[:most]], []
     listing = sets.listing(given.data_kind, root, given.data_root)
     for problem in listing.problems:
         name, _, reason = problem.partition(": ")

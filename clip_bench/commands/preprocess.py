@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from clip_bench.specs import ModelSpec
 
 HELP = "ways from a picture to what a model takes: their time, and what they change"
-MOST_BYTES = 1 << 28
 COLUMNS = ("TRANSFORMS", "TIME (ms)", "RATIO", "PROCESSED DIFF (mean)", "ENCODE DIFF (mean)", "COSINE")
 
 
@@ -82,6 +81,7 @@ def _stored(path: Path) -> tuple[dict[str, bytes], dict[str, str]]:
     Raises:
         UsageError: there is no such file or folder.
     """
+    from clip_bench.data import folders
     from clip_bench.errors import UsageError
 
     if not path.is_dir() and not path.is_file():
@@ -95,10 +95,7 @@ def _stored(path: Path) -> tuple[dict[str, bytes], dict[str, str]]:
     stored, unread = {}, {} if files else {path.name: "an empty folder"}
     for name, file in files.items():
         try:
-            if file.stat().st_size > MOST_BYTES:
-                unread[name] = f"a file of more than {MOST_BYTES >> 20} MiB"
-            else:
-                stored[name] = file.read_bytes()
+            stored[name] = folders.stored(file)
         except OSError as exc:
             unread[name] = exc.strerror or str(exc)
     return stored, unread

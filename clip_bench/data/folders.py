@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import os
+import stat
 import struct
 import warnings
 import zlib
@@ -27,6 +30,8 @@ FORMATS = (
 )  # those that Pillow decodes by itself; EPS runs a program
 TEMPLATE = "a photo of a {}."  # the plain one of CLIP's prompts (Radford et al. 2021, section 3.1.4)
 ACCEPTED = f"accepted: a folder of class folders with pictures, or pictures with captions ({captions.ACCEPTED})"
+NARROWEST = 64  # the longer side over the shorter: open_clip's transform makes 224 × 14336 pixels of 1 × 64
+LARGEST = 1 << 28  # bytes of a file that is read at all
 # What Pillow's decoders raise on damaged files, besides its own errors.
 DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, struct.error, zlib.error)
 
@@ -143,6 +148,24 @@ def _gather(root: Path, names: Iterable[str]) -> tuple[list[Picture], list[str]]
     return good, bad
 
 
+def stored(path: Path) -> bytes:
+    """What the regular file at *path* holds: nothing waits for a pipe, and no file is larger than memory.
+
+    Raises:
+        OSError: it is none, is larger than :data:`LARGEST`, or cannot be read.
+    """
+    state = path.stat()
+    if stat.S_ISDIR(state.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(state.st_mode):
+        msg = "no regular file"
+        raise OSError(msg)
+    if state.st_size > LARGEST:
+        msg = f"{state.st_size} bytes: more than {LARGEST} are not read"
+        raise OSError(msg)
+    return path.read_bytes()
+
+
 def decode(stored: bytes) -> Image.Image:
     """The first frame, in full. A picture too large to trust is refused; remarks on odd metadata are not passed on."""
     with warnings.catch_warnings():
@@ -151,6 +174,13 @@ def decode(stored: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(stored), formats=FORMATS)
         image.load()
     return image
+
+
+def check(size: tuple[int, int]) -> None:
+    """ValueError where a picture's *size*, (width, height), is so narrow that its resize takes gigabytes."""
+    if max(size) > NARROWEST * min(size):
+        msg = f"{size[0]} × {size[1]} pixels: one side is more than {NARROWEST} times the other: cut it"
+        raise ValueError(msg)
 
 
 def opened(
@@ -163,7 +193,9 @@ def opened(
     """
     try:
         read = stored()
-        return decode(read), hashlib.sha256(read).hexdigest()
+        image = decode(read)
+        check(image.size)
+        return image, hashlib.sha256(read).hexdigest()
     except UnidentifiedImageError as exc:
         msg = f"{name}: no picture of a known format ({', '.join(FORMATS)})"
         raise UsageError(msg) from exc
@@ -175,12 +207,12 @@ def opened(
 
 def _picture(path: Path, name: str) -> Picture:
     """The picture at *path*, decoded once to the end; UsageError says why it is not usable, without *path*."""
-    _, sha256 = opened(name, path.read_bytes)
+    _, sha256 = opened(name, partial(stored, path))
     return Picture(name=name, sha256=sha256, open=partial(_open, path))
 
 
 def _open(path: Path) -> Image.Image:
-    return decode(path.read_bytes())
+    return decode(stored(path))
 
 
 def _nothing(path: Path, found: str, problems: list[str]) -> UsageError:

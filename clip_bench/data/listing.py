@@ -76,7 +76,7 @@ def told(problems: Sequence[str]) -> str:
 
 def file(root: Path, name: str, label: int = NO_LABEL, captions: tuple[str, ...] = (), *, at: str = "") -> Entry:
     """The entry of the file *name*, which lies at *root*, in *at* or there itself."""
-    return Entry(name=name, stored=(root / (at or name)).read_bytes, label=label, captions=captions)
+    return Entry(name=name, stored=partial(folders.stored, root / (at or name)), label=label, captions=captions)
 
 
 def ranked(entries: Sequence[Entry]) -> list[int]:

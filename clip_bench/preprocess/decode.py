@@ -13,10 +13,10 @@ from importlib.util import find_spec
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
 
+from clip_bench.data import folders
 from clip_bench.data.folders import DAMAGE, FORMATS
 from clip_bench.errors import UsageError
 
-NARROWEST = 64  # the longer side over the shorter: the reference makes 224 × 14336 pixels of 1 × 64
 CHANNELS = {"L": "mono", "RGB": "rgb", "RGBA": "rgba"}  # kornia-rs's names for the modes whose PNG it decodes
 _REMARKS = threading.Lock()  # the filters of warnings are the process's
 
@@ -26,7 +26,7 @@ def opened(stored: bytes) -> Image.Image:
 
     Raises:
         UsageError: no picture, a damaged header, more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, or one side more
-            than :data:`NARROWEST` times the other.
+            than :data:`~clip_bench.data.folders.NARROWEST` times the other.
     """
     with refusing():
         with _REMARKS, warnings.catch_warnings():  # remarks on odd metadata; a size is judged below
@@ -111,9 +111,10 @@ def check(size: tuple[int, int]) -> None:
     if most is not None and width * height > most:
         msg = f"{width} × {height} pixels are more than the {most} that are decoded: make it smaller"
         raise UsageError(msg)
-    if max(size) > NARROWEST * min(size):
-        msg = f"{width} × {height} pixels: one side is more than {NARROWEST} times the other: cut it"
-        raise UsageError(msg)
+    try:
+        folders.check(size)
+    except ValueError as exc:
+        raise UsageError(str(exc)) from exc
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_bench import embed
+from clip_bench.data import folders
 from clip_bench.errors import UsageError
 
 BATCH = 4
@@ -187,7 +188,7 @@ def test_strange_files_are_told_and_never_opened(tmp_path):
     (root / "round.jpg").symlink_to(root / "round.jpg")
     (root / "gone.jpg").symlink_to(root / "nowhere")
     (root / "huge.jpg").touch()
-    os.truncate(root / "huge.jpg", embed.LARGEST + 1)
+    os.truncate(root / "huge.jpg", folders.LARGEST + 1)
     (root / ".hidden.jpg").write_text("3")
     (root / "notes.txt").write_text("4")
 

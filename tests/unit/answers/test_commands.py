@@ -1,6 +1,7 @@
 """score, evaluate, topk and tokens as a user runs them, on scenes and shapes_tiny."""
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -96,6 +97,7 @@ def test_every_cell_gives_the_scores_of_the_first(ran, shown, tmp_path, words):
 
 def test_a_picture_that_cannot_be_opened_is_named_and_the_others_go_on(ran, shown, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"\x89PNG")
+    os.mkfifo(tmp_path / "pipe.png")
     Image.new("RGB", (1, 500)).save(tmp_path / "thin.png")
     path, kind = first(shown)
 
@@ -105,14 +107,20 @@ def test_a_picture_that_cannot_be_opened_is_named_and_the_others_go_on(ran, show
         path,
         tmp_path / "gone.png",
         tmp_path / "thin.png",
+        tmp_path / "pipe.png",
         "--labels",
         f"a {kind},a ring",
     )
 
     assert status == 1
     assert out[:2] == [path.name, "Top5:"]
-    assert [line.split(": ", 2)[1].rpartition("/")[2] for line in err] == ["bad.png", "gone.png", "thin.png"]
-    assert "more than 64 times as long as wide" in err[2]
+    assert [line.split(": ", 2)[1].rpartition("/")[2] for line in err] == [
+        "bad.png",
+        "gone.png",
+        "thin.png",
+        "pipe.png",
+    ]
+    assert "one side is more than 64 times the other" in err[2]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK", "I;16", "F"], ids=list("abcdefgh"))

@@ -122,6 +122,23 @@ def test_bad_files_are_named_and_the_others_used(animals):
     assert said["wolf"] == "no usable picture, so no class"
 
 
+def test_what_would_wait_forever_or_fill_the_memory_is_named(animals):
+    os.mkfifo(animals / "dog" / "pipe.jpg")
+    Image.new("L", (1, 65)).save(animals / "dog" / "thin.png")
+    Image.new("L", (1, 64)).save(animals / "dog" / "usable.png")
+    (animals / "dog" / "vast.jpg").touch()
+    os.truncate(animals / "dog" / "vast.jpg", folders.LARGEST + 1)
+
+    samples = folders.read(animals)
+
+    assert "dog/usable.png" in names(samples)
+    assert dict(problem.split(": ", 1) for problem in samples.problems) == {
+        "dog/pipe.jpg": "no regular file",
+        "dog/thin.png": "1 × 65 pixels: one side is more than 64 times the other: cut it",
+        "dog/vast.jpg": f"{folders.LARGEST + 1} bytes: more than {folders.LARGEST} are not read",
+    }
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK"])
 def test_a_picture_opens_as_stored(tmp_path, mode):
     suffix = "jpg" if mode == "CMYK" else "png"

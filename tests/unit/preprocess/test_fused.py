@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from clip_bench.data import folders
 from clip_bench.models.catalog import MODELS
 from clip_bench.preprocess import decode, fused, plan, transform
 
@@ -91,7 +92,7 @@ def apart(both, file):
 @example(kind="RGB", width=384, height=95, texture="stripes", seed=107)
 @example(kind="RGBA", width=416, height=147, texture="slope", seed=926)
 def test_every_kind_of_file_gives_the_pixels_of_the_reference(both, resizing, kind, width, height, texture, seed):
-    if max(width, height) > decode.NARROWEST * min(width, height):
+    if max(width, height) > folders.NARROWEST * min(width, height):
         width = height = min(width, height)
 
     assert apart(both[resizing], stored(kind, pixels(seed, width, height, texture))) <= BOUND
