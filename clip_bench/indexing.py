@@ -52,19 +52,6 @@ class Indexed:
     left_out: Mapping[str, str]
     table: Table
 
-    @property
-    def document_s(self) -> tuple[float, ...]:
-        """Seconds of each batch, over the documents that the client gave it."""
-        return tuple(sum(parts) / self.size for parts in zip(*self.seconds.values(), strict=True))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Searched:
-    """How the database answered: its recall against exact search, and the seconds of each query."""
-
-    recall: float
-    seconds: tuple[float, ...]
-
 
 def missing() -> str:
     """What is not installed, and how to get it; empty where nothing is."""
@@ -148,8 +135,10 @@ def _arrow(first: int, names: Sequence[str], rows: Floats) -> Any:  # noqa: ANN4
     return pa.table({"number": pa.array(numbers, pa.int64()), "document": pa.array(names), "embedding": vectors})
 
 
-def search(indexed: Indexed, queries: Floats, k: int = NEAREST, clock: Clock = time.perf_counter) -> Searched:
-    """Look up *queries*, (q, width), in the table, by cosine, and hold the answers against exact search over its rows."""
+def search(
+    indexed: Indexed, queries: Floats, k: int = NEAREST, clock: Clock = time.perf_counter
+) -> tuple[float, tuple[float, ...]]:
+    """Look up *queries*, (q, width), in the table, by cosine: the recall of exact search over its rows, and the seconds of each."""
     answers, seconds = [], []
     for query in queries:
         began = clock()
@@ -157,7 +146,7 @@ def search(indexed: Indexed, queries: Floats, k: int = NEAREST, clock: Clock = t
         told = asked.distance_type("cosine").limit(k).select(["number", "_distance"]).to_arrow()  # type: ignore[attr-defined]
         seconds.append(clock() - began)
         answers.append(told["number"].to_pylist())
-    return Searched(recall=agreement(answers, queries, indexed.rows, k), seconds=tuple(seconds))
+    return agreement(answers, queries, indexed.rows, k), tuple(seconds)
 
 
 def agreement(answers: Sequence[Sequence[int]], queries: Floats, rows: Floats, k: int = NEAREST) -> float:

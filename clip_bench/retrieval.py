@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clip_bench.data import NO_LABEL, Picture, Samples, generated, scenes
 from clip_bench.data.scenes import Split
+from clip_bench.finding import Share
 from clip_bench.quality import retrieval
 
 MOST = 400  # queries of as many labels
@@ -29,14 +30,6 @@ class Collection:
     shows: Bools
     prompts: tuple[str, ...]
     captions: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """A share of so many queries, in [0, 1], or None where it is not defined."""
-
-    share: float | None
-    queries: int
 
 
 def of_scenes(each: int, size: int) -> Collection:
@@ -75,7 +68,7 @@ def phrase(named: Sequence[str]) -> str:
     return f"{', '.join(head)} and {last}" if head else last
 
 
-def scores(collection: Collection, images: Floats, embed: Callable[[Sequence[str]], Floats]) -> Mapping[str, Score]:
+def scores(collection: Collection, images: Floats, embed: Callable[[Sequence[str]], Floats]) -> Mapping[str, Share]:
     """Every score of *images*, the embeddings of the collection's pictures, (n, width); *embed* makes those of texts.
 
     ``text_to_image_1``, ``_2`` and ``_3``: queries of so many labels whose nearest picture shows them all.
@@ -98,14 +91,14 @@ def scores(collection: Collection, images: Floats, embed: Callable[[Sequence[str
     return found
 
 
-def _named(labels: int, collection: Collection, images: Floats, embed: Callable[[Sequence[str]], Floats]) -> Score:
+def _named(labels: int, collection: Collection, images: Floats, embed: Callable[[Sequence[str]], Floats]) -> Share:
     named = retrieval.naming(collection.shows, labels, MOST)
     if not len(named):
-        return Score(share=None, queries=0)
+        return Share(share=None, queries=0)
     queries = embed([phrase([collection.prompts[i] for i in np.flatnonzero(row)]) for row in named])
     return _score(retrieval.by_labels(images, queries, named, collection.shows, (1,))[1], len(named))
 
 
-def _score(share: float, queries: int) -> Score:
+def _score(share: float, queries: int) -> Share:
     """Where the k is all that there is, every answer is right: no score."""
-    return Score(share=None, queries=0) if np.isnan(share) else Score(share=share, queries=queries)
+    return Share(share=None, queries=0) if np.isnan(share) else Share(share=share, queries=queries)

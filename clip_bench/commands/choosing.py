@@ -14,6 +14,7 @@ from clip_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from clip_bench.cases import Chosen
+    from clip_bench.finding import Told
     from clip_bench.settings import Settings
 
 FLAGS = frozenset({"--model", "--weights", "--threads", "--calibration", "--option", "--tpu-mlir-python"})
@@ -115,6 +116,40 @@ def write(flag: str, path: Path, text: str) -> None:
     except OSError as exc:
         msg = f"{flag} {path}: {exc.strerror or exc}; name a file in a folder that can be written"
         raise UsageError(msg) from exc
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Where a finding is written to."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, for clip-bench report")
+    parser.add_argument(
+        "--reports", type=Path, metavar="DIR", help="write the same to DIR/<machine>/, where clip-bench report looks"
+    )
+
+
+def keep(options: argparse.Namespace, told: Told, threads: int) -> None:
+    """*told* into the files of ``--json`` and ``--reports``, measured with *threads* threads.
+
+    Raises:
+        UsageError: one cannot be written.
+    """
+    from datetime import UTC, datetime
+
+    from clip_bench import finding, machine
+
+    if not options.json and not options.reports:
+        return
+    facts = machine.facts(threads)
+    text = finding.to_json(told, facts)
+    if options.json:
+        write("--json", options.json, text)
+    if options.reports:
+        folder = options.reports / str(facts["name"])
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            msg = f"--reports {options.reports}: {exc.strerror or exc}; name a folder that can be written"
+            raise UsageError(msg) from exc
+        write("--reports", folder / f"{told.kind}-{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.json", text)
 
 
 def write_json(path: Path, told: object) -> None:

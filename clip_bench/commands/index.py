@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,23 +17,13 @@ from clip_bench.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from clip_bench.cases import Chosen
-    from clip_bench.indexing import Indexed, Searched
+    from clip_bench.finding import Indexed, Indexing
     from clip_bench.settings import Settings
 
 HELP = "time per document of a vector database, by the client's batch: fetch, decode, encode, write; and search"
 BATCHES = "1,10,50,100"
 DOCUMENTS = 100
 SIDE, QUALITY = 480, 90  # pixels of a generated picture, and of its JPEG
-KINDS = {"image": "Image", "text": "Text"}
-UNTIMED = ("text", "fetch")  # they come with the request
-LEGEND = """
-Indexing time is in ms per document: the median over the batches, of the seconds of one add_documents call over its
-documents. CBS is the client's batch size: so many documents are fetched, prepared, encoded by one call of the model,
-and written to LanceDB by one append. Pictures come over HTTP from a process on this machine, texts with the request.
-{threads} threads fetch and prepare (decode and preprocess, or tokenize); the first batch, which is cold and makes the
-table, is among the batches; one without a good document is not. Recall@10 is the share of the 10 nearest pictures of a text, by numpy over all rows of the
-model, that the database's own search gives; ties are no errors.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +33,6 @@ class Documents:
     stored: Mapping[str, bytes]
     called: Mapping[str, str]
     texts: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What one model's cells did, by kind of document and client batch size, and how its pictures were found by texts."""
-
-    chosen: Chosen
-    indexed: Mapping[tuple[str, int], Indexed]
-    searched: Mapping[int, Searched]
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -67,13 +48,15 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="different documents, which take turns (default: %(default)s)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the seconds of every part of every batch")
+    choosing.add_files(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw a document's time by its batch's number")
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure, and print; the exit status is 1 where a document was left out, or one was not found."""
     from clip_bench import indexing
+    from clip_bench.finding import Indexing
+    from clip_bench.report.indexing import page
 
     sizes = _sizes(options)
     _check_files(options, sizes)
@@ -86,15 +69,13 @@ def run(options: argparse.Namespace) -> int:
     left_out: dict[str, str] = {}
     documents = _documents(given, options.documents, left_out)
     _build(several, settings, sizes)
-    results = [_measured(each, documents, settings, sizes, left_out) for each in several]
-    tell(_page(results, sizes, settings.threads))
-    tell(f"left out: {name}: {reason}" for name, reason in left_out.items())
-    if options.json:
-        told = {"threads": settings.threads, "left_out": left_out, "cases": [_told(each) for each in results]}
-        choosing.write_json(options.json, told)
+    cases = tuple(_measured(each, documents, settings, sizes, left_out) for each in several)
+    told = Indexing(threads=settings.threads, cases=cases, left_out=left_out)
+    tell(page(told).splitlines())
+    choosing.keep(options, told, settings.threads)
     if options.plot:
-        choosing.write("--plot", options.plot, _plot(results))
-    return int(bool(left_out) or any(each.recall < 1 for result in results for each in result.searched.values()))
+        choosing.write("--plot", options.plot, _plot(told))
+    return int(bool(left_out) or any(each.recall < 1 for case in cases for each in case.searched))
 
 
 def _sizes(options: argparse.Namespace) -> tuple[int, ...]:
@@ -183,14 +164,15 @@ def _measured(
     settings: Settings,
     sizes: Sequence[int],
     left_out: dict[str, str],
-) -> Measured:
+) -> Indexed:
     """Every size, from the largest; server, database and folders are gone afterwards."""
     from clip_bench import encoder, fetching, indexing, preprocess
+    from clip_bench.finding import Added, Indexed, Searched
     from clip_bench.models import feeds
     from clip_bench.specs import Rewrite
 
     image, text = chosen.image, chosen.text
-    indexed, searched = {}, {}
+    added, searched = list[Added](), list[Searched]()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="clip-bench-documents-")))
         for name, stored in documents.stored.items():
@@ -204,91 +186,37 @@ def _measured(
             text: fetching.texts(documents.texts, feeds.tokenizer(text.model)),
         }
         for size in sizes:
+            made = []
             for case, source in sources.items():
                 batches = max(indexing.LEAST, -(-len(source.documents) // size))
                 created = partial(database.create_table, f"{case.tower}_{size}")
                 with encoder.opened(case, settings, batch=size) as encode:
                     found = indexing.index(source, encode, created, size=size, batches=batches)
-                indexed[str(case.tower), size] = found
+                made.append(found)
+                added.append(Added(documents=case.tower, batch=size, rows=len(found.rows), seconds=dict(found.seconds)))
                 left_out |= {documents.called.get(name, name): why for name, why in found.left_out.items()}
-            queries = indexed["text", size].rows[: indexing.QUERIES]
-            searched[size] = indexing.search(indexed["image", size], queries)
-    return Measured(chosen=chosen, indexed=indexed, searched=searched)
+            pictures, texts = made
+            recall, seconds = indexing.search(pictures, texts.rows[: indexing.QUERIES])
+            searched.append(Searched(batch=size, recall=recall, seconds=seconds))
+    return Indexed(
+        case=chosen.name,
+        title=chosen.title,
+        random_weights=not image.model.trained,
+        added=tuple(added),
+        searched=tuple(searched),
+    )
 
 
-def _page(results: Sequence[Measured], sizes: Sequence[int], threads: int) -> Iterator[str]:
-    from clip_bench.report.figures import markdown
-
-    heads = [f"{kind} Indexing Time (CBS = {size})" for size in sizes for kind in KINDS.values()]
-    rows = [
-        [each.chosen.title, *(_ms(each.indexed[kind, size].document_s) for size in sizes for kind in KINDS)]
-        for each in results
-    ]
-    yield markdown(["Model Name", *heads], rows)
-    yield LEGEND.format(threads=threads)
-    columns = ["Model Name", "Documents", "CBS", "Batches", "Rows", "Fetch (ms)", "Prepare (ms)"]
-    columns += ["Encode (ms)", "Write (ms)", "First batch (ms)", "Steady after (batches)", "Recall@10", "Query (ms)"]
-    yield markdown(columns, [row for each in results for row in _parts(each)], left=2)
-    if not all(each.chosen.image.model.trained for each in results):
-        yield "\nRandom weights: their times are as good as any, what is found with them means nothing."
-
-
-def _ms(seconds: Sequence[float]) -> str:
-    from statistics import median
-
-    from clip_bench.report.figures import millis
-
-    return millis(1e3 * median(seconds))
-
-
-def _parts(result: Measured) -> Iterator[list[str]]:
-    """The parts of a document's time; what each column has is per document, save those of a query."""
-    from clip_bench.indexing import PARTS
-    from clip_bench.timing import steady
-
-    for (kind, size), each in result.indexed.items():
-        after = steady.steady(each.document_s)
-        search = result.searched[size] if kind == "image" else None
-        yield [
-            result.chosen.title,
-            KINDS[kind],
-            str(size),
-            str(len(each.document_s)),
-            str(len(each.rows)),
-            *(
-                "-" if (kind, part) == UNTIMED else _ms([second / size for second in each.seconds[part]])
-                for part in PARTS
-            ),
-            _ms(each.document_s[:1]),
-            "-" if after is None else str(after),
-            f"{search.recall:.3f}" if search else "-",
-            _ms(search.seconds) if search else "-",
-        ]
-
-
-def _told(result: Measured) -> dict[str, object]:
-    return {
-        "case": result.chosen.name,
-        "random_weights": not result.chosen.image.model.trained,
-        "indexed": [
-            {"documents": kind, "batch": size, "rows": len(each.rows), "seconds": each.seconds}
-            for (kind, size), each in result.indexed.items()
-        ],
-        "searched": {
-            size: {"recall_at_10": each.recall, "seconds": each.seconds} for size, each in result.searched.items()
-        },
-    }
-
-
-def _plot(results: Sequence[Measured]) -> str:
+def _plot(told: Indexing) -> str:
+    from clip_bench.report.indexing import KINDS
     from clip_bench.report.plots import Curve, convergence
 
     panels = {
         name: [
-            Curve(label=f"{each.chosen.title}, CBS = {size}", seconds=found.document_s)
-            for each in results
-            for (own, size), found in each.indexed.items()
-            if own == kind
+            Curve(label=f"{each.title}, CBS = {found.batch}", seconds=found.document_s)
+            for each in told.cases
+            for found in each.added
+            if found.documents == kind
         ]
         for kind, name in KINDS.items()
     }

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_bench.errors import UnavailableError, UsageError
+from clip_bench.finding import Transformed, Transforms
 from clip_bench.preprocess import REFERENCE, VARIANTS
 from clip_bench.quality import metrics
 from clip_bench.specs import ModelSpec
@@ -46,48 +47,18 @@ class Captions:
     positives: NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """What one variant did to a set of pictures.
-
-    ``rounds_s`` is the seconds per picture in each round, and ``ratio`` the median over the rounds of its time over
-    the reference's. ``processed_diff`` is the mean |Δ| of the normalised pixels, ``encode_diff`` that of the
-    un-normalised embeddings, ``cosine`` the mean of theirs. ``same`` is the share of pictures whose embedding is nearest
-    to its own among the reference's, ``recall`` R@1 from caption to picture; None where there is one picture, or no
-    caption.
-    """
-
-    name: str
-    rounds_s: tuple[float, ...]
-    ratio: float
-    processed_diff: float
-    encode_diff: float
-    cosine: float
-    same: float | None
-    recall: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """A row per variant that is here, the reference's first; why the others are not; and files left out, and why."""
-
-    rows: tuple[Row, ...]
-    missing: Mapping[str, str]
-    skipped: Mapping[str, str]
-    pictures: tuple[str, ...]
-
-
 def measure(
     stored: Stored,
     spec: ModelSpec,
     embed: Embed,
     *,
+    name: str = "",
     rounds: int,
     names: Sequence[str] = tuple(VARIANTS),
     captions: Callable[[Sequence[str]], Captions | None] = lambda _: None,
     clock: Callable[[], float] = time.perf_counter,
-) -> Measured:
-    """Run the variants *names* on *stored* pictures, by name, in *rounds* rounds; every variant's turn is drawn anew.
+) -> Transforms:
+    """Run the variants *names* on *stored* pictures, a set called *name*, by name, in *rounds* rounds; every variant's turn is drawn anew.
 
     *embed* makes embeddings, (n, width), of normalised pixels, (n, 3, h, w); *captions* is asked with the names of the
     pictures that are left. The reference is always among the variants.
@@ -96,21 +67,21 @@ def measure(
         UsageError: a variant cannot do what *spec* asks of it.
     """
     steps, missing = {}, {}
-    for name in (REFERENCE, *(name for name in names if name != REFERENCE)):
+    for each in (REFERENCE, *(each for each in names if each != REFERENCE)):
         try:
-            steps[name] = Steps(before=VARIANTS[name].before or bytes, change=VARIANTS[name].make(spec))
+            steps[each] = Steps(before=VARIANTS[each].before or bytes, change=VARIANTS[each].make(spec))
         except UnavailableError as exc:
-            missing[name] = str(exc)
+            missing[each] = str(exc)
     skipped = {picture: why for picture, data in stored.items() if (why := _refused(data, steps))}
     kept = {picture: data for picture, data in stored.items() if picture not in skipped}
-    rows: tuple[Row, ...] = ()
+    rows: tuple[Transformed, ...] = ()
     if kept:
         with one_core():
             times = _times(list(kept.values()), steps, rounds, clock)
         diffs, embeddings = _compared(list(kept.values()), steps, embed)
         told = captions(tuple(kept))
-        rows = tuple(_row(name, times, diffs[name], embeddings, told) for name in steps)
-    return Measured(rows=rows, missing=missing, skipped=skipped, pictures=tuple(kept))
+        rows = tuple(_row(each, times, diffs[each], embeddings, told) for each in steps)
+    return Transforms(name=name, rows=rows, missing=missing, skipped=skipped, pictures=tuple(kept))
 
 
 def _refused(data: bytes, steps: Mapping[str, Steps]) -> str:
@@ -145,13 +116,14 @@ def _row(
     processed_diff: float,
     embeddings: Mapping[str, Floats],
     captions: Captions | None,
-) -> Row:
+) -> Transformed:
     own, reference = embeddings[name], embeddings[REFERENCE]
     recall = None
     if captions is not None:
         recall = metrics.recall(metrics.rank(captions.rows, own), captions.positives.T, 1)
-    return Row(
+    return Transformed(
         name=name,
+        differs=VARIANTS[name].differs,
         rounds_s=tuple(times[name]),
         ratio=float(np.median(np.array(times[name]) / np.array(times[REFERENCE]))),
         processed_diff=processed_diff,

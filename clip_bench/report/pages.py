@@ -9,9 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from clip_bench.errors import UsageError
+from clip_bench.finding import Finding
 from clip_bench.record import Outcome, Run
 from clip_bench.report import (
     batches,
+    beside,
     calibration,
     cold,
     drawings,
@@ -40,11 +42,19 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     make the same bytes. Returns the pages, and then the plots.
 
     Raises:
-        UsageError: a path is no run, there is none, or a machine's name cannot name a folder.
+        UsageError: a path is no run and no finding, there is none, or a machine's name cannot name a folder.
     """
     machines: dict[str, list[Run]] = {}
-    for run in sorted(collect(paths_in), key=lambda run: (run.datetime, run.name), reverse=True):
+    found: dict[str, list[Finding]] = {}
+    runs, findings = collect(paths_in)
+    for run in sorted(runs, key=lambda run: (run.datetime, run.name), reverse=True):
         machines.setdefault(_folder(run), []).append(run)
+    for each in findings:
+        found.setdefault(_folder(each), []).append(each)
+    for name, several in found.items():  # a machine that ran no cell has a page all the same
+        latest = max(several, key=lambda each: (each.datetime, each.name))
+        none = Run(name="", datetime=latest.datetime, machine=latest.machine, entries=())
+        machines.setdefault(name, [none])
     if not machines:
         msg = "no clip-bench run among the given files; make one with pytest --benchmark-only --reports reports"
         raise UsageError(msg)
@@ -52,7 +62,10 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     whole = {name: runs for name, runs in whole.items() if runs}
     tables = {name: current(runs) for name, runs in whole.items()}
     drawn = {name: drawings.draw(table) for name, table in tables.items()}
-    pages = {out_dir / name / "README.md": machine_page(whole[name], tables[name], drawn[name]) for name in whole}
+    pages = {
+        out_dir / name / "README.md": machine_page(whole[name], tables[name], drawn[name], found.get(name, ()))
+        for name in whole
+    }
     studied = calibration_page({name: machines[name] for name in sorted(machines)})
     pages[out_dir / "README.md"] = overview(list(whole.values()), studied=bool(studied))
     if studied:
@@ -64,11 +77,19 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     return [*pages, *plots]
 
 
-def machine_page(runs: Sequence[Run], table: pd.DataFrame, drawn: Mapping[str, Mapping[str, str]]) -> str:
-    """The page of one machine, its *runs* newest first: *table* is what is shown of them, *drawn* its plots by kind."""
+def machine_page(
+    runs: Sequence[Run],
+    table: pd.DataFrame,
+    drawn: Mapping[str, Mapping[str, str]],
+    findings: Sequence[Finding] = (),
+) -> str:
+    """The page of one machine, its *runs* newest first: *table* is what is shown of them, *drawn* its plots by kind.
+
+    *findings* are what commands measured beside the matrix; where there is nothing else, the one run is without cells.
+    """
     newest = runs[0]
     shown = [run for run in runs if run.name in set(table["run"])]
-    older = [run for run in runs if run not in shown]
+    older = [run for run in runs if run not in shown and run.entries]
     facts = [[label, clean(text)] for label, text in platforms.facts(newest.machine).items()]
     sections = {
         "Hardware Test Results": [hardware(table), DISTRIBUTED if drawn["latency"] else "", _linked(drawn["latency"])],
@@ -78,6 +99,7 @@ def machine_page(runs: Sequence[Run], table: pd.DataFrame, drawn: Mapping[str, M
         "Batches": [batches.table(table), _linked(drawn["batches"])],
         "Roofline": [rooflines.table(table), _linked(drawn["roofline"])],
         "Cold path": [cold.table(table)],
+        **beside.sections(findings),
         "Conditions and energy": [surroundings.table(table)],
         "In full": [full(table)],
         "Cells without a time": [holes(table)],
@@ -142,8 +164,8 @@ def _sources(runs: Sequence[Run]) -> str:
         f"[{run.name}.json]({run.name}.json), measured {_day(run)}: {_tally([entry.outcome for entry in run.entries])}"
         for run in runs
     ]
-    if len(told) == 1:
-        return f"The tables show {told[0]}."
+    if len(told) < 2:  # noqa: PLR2004  no list of one
+        return f"The tables show {told[0]}." if told else ""
     lines = "\n".join(f"- {line}" for line in told)
     return f"The tables show the newest measurement of each cell, from these runs:\n\n{lines}"
 
@@ -158,7 +180,7 @@ def calibration_page(machines: Mapping[str, Sequence[Run]]) -> str:
     return _page(["# Calibration", calibration.legend(), *parts]) if parts else ""
 
 
-def _folder(run: Run) -> str:
+def _folder(run: Run | Finding) -> str:
     name = platforms.machine_name(run.machine)
     if not FOLDER.fullmatch(name):
         msg = f"{run.name}: the machine's name {name!r} cannot name a folder; use letters, digits, '.', '_' and '-'"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from clip_bench import specs
+from clip_bench import finding, specs
 from clip_bench.errors import UsageError
+from clip_bench.finding import Finding
 from clip_bench.record import Boundary, Cold, Entry, Outcome, Quality, Record, Run, read
 from clip_bench.report import platforms, roofs, speedups, timed, variants
 from clip_bench.report.roofs import Ceilings
@@ -53,24 +54,25 @@ COLUMNS = {
 }
 
 
-def collect(paths: Iterable[Path]) -> list[Run]:
-    """Read run files, and those in folders at any depth, each once.
+def collect(paths: Iterable[Path]) -> tuple[list[Run], list[Finding]]:
+    """Read the files of runs and findings, and those in folders at any depth, each once.
 
     A JSON file of something else is skipped in a folder (a warning counts them) and an error where it is named.
 
     Raises:
-        UsageError: a named file is no run, or a run file is damaged or of another schema.
+        UsageError: a named file is neither, or one is damaged or of another schema.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, str] = {}
     foreign = 0
     for path in paths:
-        inside = sorted(path.rglob("*.json")) if path.is_dir() else []
-        own = [file for file in inside if _is_run(file)]
-        foreign += len(inside) - len(own)
-        found |= dict.fromkeys(file.resolve() for file in (own if path.is_dir() else [path]))
+        inside = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+        kinds = {file: _kind(file) for file in inside}
+        foreign += sum(not kind for kind in kinds.values()) if path.is_dir() else 0
+        found |= {file.resolve(): kind for file, kind in kinds.items() if kind or not path.is_dir()}
     if foreign:
         logging.getLogger(__name__).warning("%d JSON files that are no clip-bench run were left out", foreign)
-    return [read(file) for file in found]
+    runs = [read(file) for file, kind in found.items() if kind != finding.KEY]
+    return runs, [finding.read(file) for file, kind in found.items() if kind == finding.KEY]
 
 
 def frame(runs: Sequence[Run]) -> pd.DataFrame:
@@ -89,16 +91,18 @@ def frame(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def _is_run(path: Path) -> bool:
+def _kind(path: Path) -> str:
+    """What a file seems to hold, by its key; empty for what is foreign."""
+    keys = ("outcomes", finding.KEY)
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return True  # read() says why
+        return keys[0]  # read() says why
     try:
         data = json.loads(text)
     except ValueError:
-        return '"outcomes"' in text  # a run cut short is no foreign file: let read() say so
-    return isinstance(data, dict) and "outcomes" in data
+        return next((key for key in keys if f'"{key}"' in text), "")  # one cut short is not foreign: let read() say so
+    return next((key for key in keys if key in data), "") if isinstance(data, dict) else ""
 
 
 def _of_run(run: Run) -> list[Row]:

@@ -9,7 +9,8 @@ import pytest
 from clip_bench import retrieval
 from clip_bench.__main__ import main
 from clip_bench.data import folders, scenes
-from clip_bench.retrieval import Collection, Score
+from clip_bench.finding import Share
+from clip_bench.retrieval import Collection
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_an_oracle_finds_every_label_and_tells_how_many_were_asked(drawn):
     assert queries == asked[:3]
     assert queries[2] == 50
     assert found["image_to_text"].queries == 150
-    assert found["t2i_r1"] == Score(share=1.0, queries=50)
+    assert found["t2i_r1"] == Share(share=1.0, queries=50)
     assert found["i2t_r1"].queries == 50
 
 
@@ -83,9 +84,9 @@ def test_classes_alone_have_one_label_each_and_no_recall():
     found = retrieval.scores(classes, rows, lambda words: np.eye(4, dtype=np.float32)[["abcd".index(w) for w in words]])
 
     assert found["text_to_image_1"].queries == 4
-    assert found["image_to_text"] == Score(share=1.0, queries=12)
-    assert found["image_to_image"] == Score(share=1.0, queries=12)
-    assert found["text_to_image_2"] == found["text_to_image_3"] == Score(share=None, queries=0)
+    assert found["image_to_text"] == Share(share=1.0, queries=12)
+    assert found["image_to_image"] == Share(share=1.0, queries=12)
+    assert found["text_to_image_2"] == found["text_to_image_3"] == Share(share=None, queries=0)
     assert not {name for name in found if "_r" in name}
 
 
@@ -106,7 +107,7 @@ def test_the_command_prints_the_table_and_marks_what_is_not_defined(tmp_path, ca
 
     (row,) = (line for line in said.splitlines() if line.startswith("| shapes_tiny"))
     assert "n/a" not in row.rpartition("|")[0].split("|")[2]
-    scores = json.loads(out.read_text())["cases"][0]["scores"]
+    scores = json.loads(out.read_text())["finding"]["cases"][0]["scores"]
     assert scores["image_to_text"]["queries"] == 12
     assert scores["t2i_r5"]["share"] > 0.5
     (row,) = (line for line in other.splitlines() if line.startswith("| shapes_tiny"))
@@ -114,7 +115,7 @@ def test_the_command_prints_the_table_and_marks_what_is_not_defined(tmp_path, ca
     assert cells[2:4] == ["n/a", "n/a"]
     assert cells[6:] == ["n/a", "n/a"]
     assert cells[1].endswith("(2)")
-    assert other.splitlines()[-1].startswith("left out: 1/broken.png: ")
+    assert other.splitlines()[-1].startswith("- left out: 1/broken.png: ")
 
 
 def test_real_pictures_by_class_folders_are_read_from_anywhere(pytestconfig, tmp_path):

@@ -59,8 +59,8 @@ def test_the_json_has_every_figure_and_round(folder, capsys):
 
     assert main([*LINE, str(folder / "a.png"), "--json", str(target)]) == 0
 
-    told = json.loads(target.read_text(encoding="utf-8"))
-    rows = {row["name"]: row for row in told["results"][0]["rows"]}
+    told = json.loads(target.read_text(encoding="utf-8"))["finding"]
+    rows = {row["name"]: row for row in told["sets"][0]["rows"]}
     assert (told["model"], told["rounds"], told["random_weights"]) == ("shapes_tiny", 2, False)
     assert [len(row["rounds_s"]) for row in rows.values()] == [2, 2, 2]
     assert rows["fused"]["processed_diff"] < 1e-4 < rows["grey"]["processed_diff"]

@@ -126,7 +126,7 @@ def test_a_folder_is_searched_and_strangers_are_counted(tmp_path, caplog):
     (tmp_path / "stranger.json").write_text("[1]", encoding="utf-8")
 
     with caplog.at_level(logging.WARNING):
-        runs = collect([tmp_path, tmp_path / "deep" / "er" / "run.json"])
+        runs, _ = collect([tmp_path, tmp_path / "deep" / "er" / "run.json"])
 
     assert [run.name for run in runs] == ["run"]
     assert "1 JSON files" in caplog.text
