@@ -88,7 +88,7 @@ def test_a_fused_cell_gets_a_blank_for_what_is_not_asked_about():
     assert all(call["tokens"].argmax(axis=1).tolist() == [0] * PAIR_TEXTS for call in calls()[:3])
 
 
-def test_texts_are_cut_for_a_graph_that_takes_them_so():
+def test_words_are_cut_for_a_graph_that_takes_them_so():
     with encoder(Tower.TEXT, 4, rewrites=(Rewrite.TRIMMED,)) as (encode, calls):
         list(encode(texts(6)))
 

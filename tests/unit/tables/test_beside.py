@@ -110,7 +110,7 @@ def test_a_machine_that_ran_no_cell_has_a_page(tmp_path):
     assert "[retrieval.json](retrieval.json)" in text
 
 
-def test_a_finding_cut_short_is_an_error_that_names_it(tmp_path):
+def test_a_finding_cut_off_is_an_error_that_names_it(tmp_path):
     text = finding.to_json(every()[0], MACHINE)
     (tmp_path / "cut.json").write_text(text[: len(text) // 2], encoding="utf-8")
 
