@@ -11,6 +11,7 @@ from clip_bench.commands import (
     Command,
     audit,
     ceilings,
+    compare,
     compile,  # noqa: A004
     doctor,
     embed,
@@ -35,6 +36,7 @@ COMMANDS: Mapping[str, Command] = {
     "ceilings": ceilings,
     "preprocess": preprocess,
     "report": report,
+    "compare": compare,
     "timings": timings,
     "audit": audit,
     "score": score,

@@ -131,7 +131,7 @@ def ratio(paired: Paired, *, confidence: float = 0.95, seed: int = 0) -> Ratio:
             *confidence* outside (0, 1).
     """
     reference, own, again, repeated = _groups(paired, confidence)
-    null, counts = reference - again, _resamples(reference.size, seed)
+    null, counts = reference - again, resamples(reference.size, seed)
     known, caching = interval(null, counts, confidence), interval(own - repeated, counts, confidence)
     return Ratio(
         groups=reference.size,
@@ -139,7 +139,7 @@ def ratio(paired: Paired, *, confidence: float = 0.95, seed: int = 0) -> Ratio:
         speedup=interval(reference - own, counts, confidence),
         null=known,
         false_positives=_false_positives(null, counts, confidence, seed),
-        smallest_percent=100 * _smallest(null, known),
+        smallest_percent=100 * smallest(null, known),
         caching=caching,
         caches=caching.low > CACHED,
     )
@@ -174,7 +174,7 @@ def _ends(columns: FLOATS, counts: FLOATS, confidence: float) -> tuple[FLOATS, F
     return mean - above * spread, mean - below * spread
 
 
-def _resamples(groups: int, seed: int) -> FLOATS:
+def resamples(groups: int, seed: int) -> FLOATS:
     """For each resample with replacement, the share that each group has in it."""
     drawn = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES)
     return np.asarray(drawn / groups, np.float64)
@@ -192,7 +192,7 @@ def _false_positives(null: FLOATS, counts: FLOATS, confidence: float, seed: int)
     return float(np.mean((low > 0) | (high < 0)))
 
 
-def _smallest(null: FLOATS, known: Interval) -> float:
+def smallest(null: FLOATS, known: Interval) -> float:
     """The least speed-up, as a share, that an interval as wide as *known* excludes 1 for in :data:`POWER` of such runs."""
     from scipy.stats import t
 

@@ -7,7 +7,7 @@ import pytest
 
 from clip_bench.errors import UsageError
 from clip_bench.record import Paired
-from clip_bench.timing.paired import CACHED, LEAST, Side, _resamples, interval, measure, ratio
+from clip_bench.timing.paired import CACHED, LEAST, Side, interval, measure, ratio, resamples
 
 RUNS = 1000
 GROUPS = 8
@@ -39,7 +39,7 @@ def differences(paired, one, other):
 
 def intervals(made, one, other, counts=None):
     """The 95 % interval of each measurement, as ratio() takes it."""
-    counts = _resamples(GROUPS, 0) if counts is None else counts
+    counts = resamples(GROUPS, 0) if counts is None else counts
     return [interval(differences(each, one, other), counts, 0.95) for each in made]
 
 
@@ -107,7 +107,7 @@ def test_the_arm_of_known_truth_tells_its_false_positives_and_the_least_effect(c
 def test_the_normal_interval_covers_at_every_number_of_groups():
     """95 % within the error of 1000 simulations, where the percentile bootstrap covers 81 to 92 %."""
     for groups in (LEAST, 8, 12, 16):
-        counts, drawn = _resamples(groups, 0), np.random.default_rng(groups).normal(0.1, 1, (RUNS, groups))
+        counts, drawn = resamples(groups, 0), np.random.default_rng(groups).normal(0.1, 1, (RUNS, groups))
         told = [interval(row, counts, 0.95) for row in drawn]
         assert 0.93 <= covers(told, np.exp(0.1)) <= 0.975, groups
 
