@@ -137,6 +137,7 @@ def _facts(run: Run, record: Record) -> dict[str, str]:
     machine |= {name: str(run.machine[name]) for name in ("cpu", "os", "python") if name in run.machine}
     machine["accelerators"] = ", ".join(platforms.accelerators(run.machine))
     made = {"graph": record.artifact.sha256} if record.artifact else {}
+    made |= {"executed in": ", ".join(sorted(record.executed.dtypes))} if record.executed else {}
     if (boundary := record.boundary) is None:
         return machine | made
     made |= {"recipe": boundary.recipe, "reference": boundary.reference_sha256}
