@@ -10,9 +10,9 @@ from typing import Any
 from clip_bench.report.blocks import filled, join
 from clip_bench.report.compare import Comparison, Pair, Verdict
 from clip_bench.report.figures import ABSENT, clean, fixed, markdown, millis, points, times
-from clip_bench.report.speedups import span
 
 HASHED = ("graph", "recipe", "reference")  # facts of which only a change is told
+FAR = 10  # times as long: beyond, an interval tells nothing
 LISTED = 12  # changed facts that are told one by one
 LEGEND = (
     "A time is the median of the rounds over blocks of consecutive ones (of a load: the mean). *B / A* above 1 is slower; its "
@@ -97,13 +97,29 @@ def _columns(pairs: Sequence[Pair]) -> dict[str, list[str]]:
         "A (ms)": [millis(None if pair.change is None else 1e3 * pair.change.before_s) for pair in pairs],
         "B (ms)": [millis(None if pair.change is None else 1e3 * pair.change.after_s) for pair in pairs],
         "B / A": [times(pair.value) for pair in pairs],
-        "95 % interval": [span(pair.change.ratio) if pair.change and pair.change.ratio else ABSENT for pair in pairs],
-        "Smallest seen (%)": [fixed(None if pair.least is None else 100 * pair.least, 0) for pair in pairs],
+        "95 % interval": [_span(pair) for pair in pairs],
+        "Smallest seen (%)": [_least(pair) for pair in pairs],
         "Top-1 in A (%)": [fixed(None if pair.before.top1 is None else 100 * pair.before.top1, 1) for pair in pairs],
         "Change (points)": [_points(pair) for pair in pairs],
         "Drift in A": [_worst(pair.before.drift.values()) for pair in pairs],
         "Drift in B": [_worst(pair.after.drift.values()) for pair in pairs],
     }
+
+
+def _span(pair: Pair) -> str:
+    """The interval; an end that is no figure any more is told as far away."""
+    ratio = pair.change.ratio if pair.change else None
+    if ratio is None:
+        return ABSENT
+    low = fixed(ratio.low) if ratio.low * FAR >= 1 else f"≤ {fixed(1 / FAR)}"
+    high = fixed(ratio.high) if ratio.high <= FAR else f"≥ {FAR}"
+    return f"{low}\N{EN DASH}{high}"
+
+
+def _least(pair: Pair) -> str:
+    if pair.least is None:
+        return ABSENT
+    return fixed(100 * pair.least, 0) if pair.least <= FAR else f"≥ {100 * FAR}"
 
 
 def _points(pair: Pair) -> str:

@@ -28,6 +28,7 @@ QUARTILE = 0.25
 RESAMPLES = 1999
 RELABELINGS = 512  # of the null arm at most: the rate of false positives is known to 0.2 %
 POWER = 0.8
+FARTHEST = 300.0  # of log ratios: what lies beyond is no figure, and its exponential would leave the floats
 CACHED = 1.10  # MLPerf's audit TEST04 fails a device that is over 10 % faster on one input over and over
 
 
@@ -155,7 +156,8 @@ def interval(differences: FLOATS, counts: FLOATS, confidence: float) -> Interval
     groups it covers as well and is wide.
     """
     mean = float(differences.mean())
-    low, high = (float(end[0]) for end in _ends(differences[:, None], counts, confidence))
+    ends = _ends(differences[:, None], counts, confidence)
+    low, high = (min(max(float(end[0]), -FARTHEST), FARTHEST) for end in ends)
     return Interval(value=math.exp(mean), low=math.exp(low), high=math.exp(high))
 
 
@@ -199,7 +201,7 @@ def smallest(null: FLOATS, known: Interval) -> float:
     free = null.size - 1
     error = float(null.std(ddof=1)) / math.sqrt(null.size)
     effect = math.log(known.high / known.low) / 2 + float(t.ppf(POWER, free)) * error
-    return math.expm1(effect * (1 + 1 / (4 * free)))  # so much too small is the deviation of few: c4 of control charts
+    return math.expm1(min(effect * (1 + 1 / (4 * free)), FARTHEST))  # so much too small is the deviation of few: c4 of control charts
 
 
 def _groups(paired: Paired, confidence: float) -> list[FLOATS]:
