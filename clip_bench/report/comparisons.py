@@ -10,6 +10,7 @@ from typing import Any
 from clip_bench.report.blocks import filled, join
 from clip_bench.report.compare import Comparison, Pair, Verdict
 from clip_bench.report.figures import ABSENT, clean, fixed, markdown, millis, points, times
+from clip_bench.report.sides import Cell
 
 HASHED = ("graph", "recipe", "reference")  # facts of which only a change is told
 FAR = 10  # times as long: beyond, an interval tells nothing
@@ -52,6 +53,13 @@ def data(comparison: Comparison) -> dict[str, Any]:
 def dumps(comparisons: Sequence[Comparison]) -> str:
     """All of them as one JSON text."""
     return json.dumps([data(each) for each in comparisons], indent=1, allow_nan=False) + "\n"
+
+
+def changed(before: Cell, after: Cell) -> list[str]:
+    """The facts that differ: 'onnxruntime 1.30.0 → 1.31.1'; of hashes, their name alone."""
+    one, two = before.facts, after.facts
+    names = [name for name in {**one, **two} if one.get(name) != two.get(name)]
+    return [name if name in HASHED else f"{name} {one.get(name, 'none')} → {two.get(name, 'none')}" for name in names]
 
 
 def slower(comparison: Comparison, limit: float) -> list[str]:
@@ -147,11 +155,7 @@ def _differing(pairs: Sequence[Pair]) -> str:
     """The facts that differ, each with the number of pairs."""
     found: Counter[str] = Counter()
     for pair in pairs:
-        before, after = pair.before.facts, pair.after.facts
-        for name in [*before, *(name for name in after if name not in before)]:
-            if before.get(name) != after.get(name):
-                values = "" if name in HASHED else f" {before.get(name, 'none')} → {after.get(name, 'none')}"
-                found[clean(f"{name}{values}")] += 1
+        found.update(map(clean, changed(pair.before, pair.after)))
     if not found:
         return "No difference in machine, software, options or graphs is recorded." if pairs else ""
     told = [f"- {fact} ({count} of {len(pairs)} pairs)" for fact, count in found.most_common(LISTED)]

@@ -101,10 +101,15 @@ def _cells(path: Path) -> dict[str, Cell]:
     if len(machines) != 1:
         msg = f"{path}: runs of {len(machines)} machines ({', '.join(machines)}); give the folder of one"
         raise UsageError(msg if machines else f"{path}: no run in this folder; {GIVE}")
-    return {entry.case: _cell(run, entry) for run, entry in newest(runs)}
+    return {entry.case: cell(run, entry) for run, entry in newest(runs)}
 
 
-def _cell(run: Run, entry: Entry) -> Cell:
+def cell(run: Run, entry: Entry) -> Cell:
+    """What a comparison knows of an entry.
+
+    Raises:
+        UsageError: its rounds cannot be true.
+    """
     record = entry.record
     overlapping = record.timing is not None and record.timing.window_s is not None
     return Cell(
@@ -203,12 +208,12 @@ def _benchmarks(path: Path, data: Mapping[str, Any] | None) -> dict[str, Cell]:
     found: dict[str, Cell] = {}
     for index, each in enumerate(listed):
         try:
-            cell = _benchmark(each, facts)
+            told = _benchmark(each, facts)
         except (UsageError, OverflowError) as exc:
             msg = f"{path}: benchmark {index}: {exc}"
             raise UsageError(msg) from exc
-        if found.setdefault(cell.name, cell) is not cell:
-            msg = f"{path}: benchmark {index}: {' '.join(cell.name.split())} is there twice; remove one"
+        if found.setdefault(told.name, told) is not told:
+            msg = f"{path}: benchmark {index}: {' '.join(told.name.split())} is there twice; remove one"
             raise UsageError(msg)
     return found
 

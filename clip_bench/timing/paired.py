@@ -201,7 +201,9 @@ def smallest(null: FLOATS, known: Interval) -> float:
     free = null.size - 1
     error = float(null.std(ddof=1)) / math.sqrt(null.size)
     effect = math.log(known.high / known.low) / 2 + float(t.ppf(POWER, free)) * error
-    return math.expm1(min(effect * (1 + 1 / (4 * free)), FARTHEST))  # so much too small is the deviation of few: c4 of control charts
+    return math.expm1(
+        min(effect * (1 + 1 / (4 * free)), FARTHEST)
+    )  # so much too small is the deviation of few: c4 of control charts
 
 
 def _groups(paired: Paired, confidence: float) -> list[FLOATS]:

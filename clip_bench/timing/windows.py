@@ -85,7 +85,18 @@ def change(
     )
 
 
+def level(rounds_s: Sequence[float], *, overlapping: bool = False) -> float:
+    """The level of one series, in seconds, as :class:`Change` has it where the other side has rounds enough.
+
+    Raises:
+        UsageError: no rounds, or one that is not a finite, positive time.
+    """
+    times = rounds.checked(rounds_s)
+    blocks = min(BLOCKS, times.size)
+    return math.exp(_levels(times, blocks if blocks >= LEAST else 1, overlapping=overlapping).mean())
+
+
 def _levels(times: FLOATS, blocks: int, *, overlapping: bool) -> FLOATS:
     """The logarithm of the level of each of *blocks* stretches of consecutive rounds."""
-    level = np.mean if overlapping else np.median
-    return np.log([float(level(block)) for block in np.array_split(times, blocks)])
+    middle = np.mean if overlapping else np.median
+    return np.log([float(middle(block)) for block in np.array_split(times, blocks)])

@@ -1,0 +1,24 @@
+"""clip-bench history: how the time of each cell went over many runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+HELP = "the time of each cell over all runs, and where it changed for good"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Of which runs."""
+    parser.add_argument(
+        "runs", nargs="*", type=Path, metavar="JSON", help="run files, or folders of them (default: reports)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the tables."""
+    from clip_bench.report import history
+
+    sys.stdout.write(history.table(options.runs or [Path("reports")]))
+    return 0
