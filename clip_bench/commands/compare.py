@@ -30,10 +30,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the comparisons; on stderr what fails, and what could not have been seen."""
     slower, drift = _share(options.fail_slower), _drift(options.fail_drift)
-    from clip_bench.report import comparisons, sides
+    from clip_bench.report import comparisons, reading
     from clip_bench.report.compare import compare
 
-    before, *others = sides.read([options.before, *options.after])
+    before, *others = reading.read([options.before, *options.after])
     found = [compare(before, after) for after in others]
     whole = comparisons.dumps(found) if options.format == "json" else "\n".join(map(comparisons.text, found))
     sys.stdout.write(whole)

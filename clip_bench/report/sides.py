@@ -1,12 +1,10 @@
-"""One side of a comparison: the newest measurement of each cell of a run file, a folder of them, or others' benchmarks."""
+"""One side of a comparison: the newest measurement of each cell of a run, or of a folder of runs."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from clip_bench.errors import UsageError
 from clip_bench.record import Boundary, Entry, Outcome, Record, Run
@@ -31,6 +29,7 @@ EQUAL = (
     *("queue", "inputs", "rewrites", "lengths", "pixels", "data_sha256", "weights_sha256"),
 )
 FREE = ("recipe", "reference_sha256", "runtimes", "options")
+BELIEVABLE_S = (1e-12, 1e9)  # of one call
 GIVE = "give a run of clip-bench, a folder of them, or the JSON of pytest-benchmark"
 
 
@@ -74,17 +73,6 @@ class Side:
     cells: Mapping[str, Cell]
 
 
-def read(paths: Sequence[Path]) -> list[Side]:
-    """The sides at *paths*: runs of clip-bench by their cells; all as plain benchmarks if one file is of no such run.
-
-    Raises:
-        UsageError: a path that cannot be read or holds nothing to compare; the message names it.
-    """
-    found = [(path, None if path.is_dir() else _json(path)) for path in paths]
-    plain = any(data is not None and "outcomes" not in data for _, data in found)
-    return [Side(name=str(path), cells=_benchmarks(path, data) if plain else _cells(path)) for path, data in found]
-
-
 def newest(runs: Iterable[Run]) -> list[tuple[Run, Entry]]:
     """The newest measurement of each cell; of one never run its newest skip: what the pages show, too."""
     found: dict[str, tuple[Run, Entry]] = {}
@@ -95,7 +83,12 @@ def newest(runs: Iterable[Run]) -> list[tuple[Run, Entry]]:
     return list(found.values())
 
 
-def _cells(path: Path) -> dict[str, Cell]:
+def cells(path: Path) -> dict[str, Cell]:
+    """The newest measurement of each cell of the run, or of the folder of runs, at *path*.
+
+    Raises:
+        UsageError: no run, one that is damaged, or runs of several machines.
+    """
     runs = collect([path])
     machines = sorted({platforms.machine_name(run.machine) for run in runs})
     if len(machines) != 1:
@@ -158,7 +151,7 @@ def _rounds(run: Run, entry: Entry) -> tuple[float, ...]:
     if platforms.device(entry.record.target) in platforms.NOT_HARDWARE:
         return ()
     try:
-        checked(timing.rounds_s)
+        believable(timing.rounds_s)
     except UsageError as exc:
         msg = f"{run.name}: {entry.case}: {exc}"
         raise UsageError(msg) from exc
@@ -177,73 +170,15 @@ def _top1(record: Record) -> float | None:
     return next((score.value for score in scores if score.name == "top1"), None)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as exc:
-        msg = f"{path}: cannot be read ({exc.strerror}); {GIVE}"
-        raise UsageError(msg) from exc
-    except RecursionError as exc:
-        msg = f"{path}: nested too deeply; {GIVE}"
-        raise UsageError(msg) from exc
-    except ValueError as exc:
-        msg = f"{path}: not JSON ({exc}); {GIVE}"
-        raise UsageError(msg) from exc
-    if not isinstance(data, dict) or not {"outcomes", "benchmarks"} & data.keys():
-        msg = f"{path}: neither 'outcomes' nor 'benchmarks' in it; {GIVE}"
+def believable(rounds_s: Sequence[float]) -> Sequence[float]:
+    """*rounds_s*, if these can be times.
+
+    Raises:
+        UsageError: there are none, or one is longer or shorter than any call.
+    """
+    low, high = BELIEVABLE_S
+    times = checked(rounds_s)
+    if times.min() < low or times.max() > high:
+        msg = f"rounds from {times.min():g} to {times.max():g} s are no times: measure again"
         raise UsageError(msg)
-    return data
-
-
-def _benchmarks(path: Path, data: Mapping[str, Any] | None) -> dict[str, Cell]:
-    """The benchmarks of a file by their full names."""
-    if data is None:
-        msg = f"{path}: a folder beside a file that is no run of clip-bench; give one file each"
-        raise UsageError(msg)
-    listed = data.get("benchmarks")
-    if not isinstance(listed, list) or not listed:
-        msg = f"{path}: no benchmarks in it; {GIVE}"
-        raise UsageError(msg)
-    facts = _origin(data)
-    found: dict[str, Cell] = {}
-    for index, each in enumerate(listed):
-        try:
-            told = _benchmark(each, facts)
-        except (UsageError, OverflowError) as exc:
-            msg = f"{path}: benchmark {index}: {exc}"
-            raise UsageError(msg) from exc
-        if found.setdefault(told.name, told) is not told:
-            msg = f"{path}: benchmark {index}: {' '.join(told.name.split())} is there twice; remove one"
-            raise UsageError(msg)
-    return found
-
-
-def _benchmark(data: object, facts: Mapping[str, str]) -> Cell:
-    stats = data.get("stats") if isinstance(data, Mapping) else None
-    name = (data.get("fullname") or data.get("name")) if isinstance(data, Mapping) else None
-    if not name or not isinstance(stats, Mapping):
-        msg = f"it has no name or no stats; {GIVE}"
-        raise UsageError(msg)
-    raw = stats.get("data")
-    rounds_s = tuple(_seconds(raw)) if raw else ()
-    (median_s,) = (None,) if rounds_s else _seconds([stats.get("median")])
-    return Cell(name=str(name), facts=facts, rounds_s=rounds_s, median_s=median_s)
-
-
-def _seconds(values: object) -> list[float]:
-    if not isinstance(values, list) or any(
-        isinstance(each, bool) or not isinstance(each, int | float) for each in values
-    ):
-        msg = f"its times are no list of numbers; {GIVE}"
-        raise UsageError(msg)
-    return [float(each) for each in checked(values)]
-
-
-def _origin(data: Mapping[str, Any]) -> dict[str, str]:
-    """What a file of pytest-benchmark tells of its origin, but for names of hosts and people."""
-    machine, commit = (data.get(name) for name in ("machine_info", "commit_info"))
-    told = {"python": machine.get("python_version")} if isinstance(machine, Mapping) else {}
-    told |= {"commit": commit.get("id")} if isinstance(commit, Mapping) else {}
-    processor = machine.get("cpu") if isinstance(machine, Mapping) else None
-    told |= {"cpu": processor.get("brand_raw")} if isinstance(processor, Mapping) else {}
-    return {name: str(value) for name, value in told.items() if value}
+    return rounds_s

@@ -9,7 +9,7 @@ import pytest
 from clip_bench import record
 from clip_bench.__main__ import main
 from clip_bench.record import Boundary, Outcome
-from clip_bench.report import sides
+from clip_bench.report import reading, sides
 from clip_bench.report.compare import Verdict, compare
 from clip_bench.report.pages import current
 
@@ -55,7 +55,7 @@ def told(saved):
     """The comparison of the golden run with itself changed."""
 
     def compared(change):
-        return compare(*sides.read([saved("a.json"), saved("b.json", change)]))
+        return compare(*reading.read([saved("a.json"), saved("b.json", change)]))
 
     return compared
 

@@ -1,14 +1,51 @@
 """Benchmarks of others are compared by their times alone; what is none ends in one line."""
 
+import copy
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clip_bench.__main__ import main
+from clip_bench.errors import UsageError
+from clip_bench.report import comparisons, reading
+from clip_bench.report.compare import compare
+
+RUN = json.loads((Path(__file__).parent / "golden" / "run.json").read_text(encoding="utf-8"))
+RUN |= {"outcomes": RUN["outcomes"][1:6], "benchmarks": RUN["benchmarks"][:2]}  # an example takes milliseconds
+PLAIN = {name: value for name, value in RUN.items() if name != "outcomes"}
+OTHER = [
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    "",
+    "x",
+    [],
+    {},
+    [None],
+    {"x": None},
+    1e300,
+    1e-300,
+    10**400,
+    float("nan"),
+    float("inf"),
+]
 
 ROUNDS = np.random.default_rng(0).normal(0.01, 0.0001, 64).tolist()
 HOSTILE = "t.py::t[a|b\n<script>alert(1)</script>]"
+
+
+def places(data, path=()):
+    """The path of every value in JSON data, leaves of long lists aside."""
+    items = data.items() if isinstance(data, dict) else enumerate(data[:8]) if isinstance(data, list) else ()
+    for key, value in items:
+        yield (*path, key)
+        yield from places(value, (*path, key))
 
 
 @pytest.fixture
@@ -100,6 +137,10 @@ def test_a_hostile_name_is_words_in_a_cell(saved, compared):
         ('{"benchmarks": [{"name": "t", "stats": {"data": [1, "x"]}}]}', "benchmark 0: its times are no list"),
         ('{"benchmarks": [{"name": "t", "stats": {"data": [1, NaN]}}]}', "benchmark 0: round 1 took nan s"),
         ('{"benchmarks": [{"name": "t", "stats": {"data": [1, -2]}}]}', "benchmark 0: round 1 took -2.0 s"),
+        (
+            '{"benchmarks": [{"name": "t", "stats": {"data": [1, 1e-300]}}]}',
+            "benchmark 0: rounds from 1e-300 to 1 s are",
+        ),
         (f'{{"benchmarks": [{{"name": "t", "stats": {{"data": [1{"0" * 400}]}}}}]}}', "benchmark 0: "),
         ('{"outcomes": 3}', "outcomes.: "),
     ],
@@ -115,6 +156,7 @@ def test_a_hostile_name_is_words_in_a_cell(saved, compared):
         "words",
         "nan",
         "minus",
+        "tiny",
         "huge",
         "run",
     ],
@@ -142,3 +184,28 @@ def test_two_benchmarks_of_one_name_and_strangers_are_refused(saved, capsys):
         said = capsys.readouterr()
         assert len(said.err.splitlines()) == 1
         assert message in said.err
+
+
+@settings(max_examples=150)
+@given(data=st.data(), whole=st.sampled_from([RUN, PLAIN]), value=st.sampled_from(OTHER))
+def test_a_damaged_file_is_compared_or_refused_in_one_line(tmp_path_factory, data, whole, value):
+    folder = tmp_path_factory.getbasetemp()
+    good, bad = folder / "good.json", folder / "bad.json"
+    damaged = copy.deepcopy(whole)
+    *inner, last = data.draw(st.sampled_from(list(places(whole))))
+    at = damaged
+    for key in inner:
+        at = at[key]
+    at[last] = value
+    good.write_text(json.dumps(whole), encoding="utf-8")
+    bad.write_text(json.dumps(damaged), encoding="utf-8")
+
+    message = ""
+    try:
+        found = compare(*reading.read([good, bad]))
+        comparisons.dumps([found])
+        comparisons.text(found)
+    except UsageError as exc:
+        message = str(exc)
+
+    assert "\n" not in message
