@@ -37,7 +37,8 @@ def table(paths: Sequence[Path]) -> str:
         UsageError: a named file is no run, or there is none.
     """
     machines: dict[str, list[Run]] = {}
-    for run in sorted(collect(paths), key=lambda run: (run.datetime, run.name)):
+    runs, _ = collect(paths)
+    for run in sorted(runs, key=lambda run: (run.datetime, run.name)):
         machines.setdefault(platforms.machine_name(run.machine), []).append(run)
     if not machines:
         msg = "no clip-bench run among the given files; make one with pytest --benchmark-only --reports reports"

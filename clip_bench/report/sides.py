@@ -89,7 +89,7 @@ def cells(path: Path) -> dict[str, Cell]:
     Raises:
         UsageError: no run, one that is damaged, or runs of several machines.
     """
-    runs = collect([path])
+    runs, _ = collect([path])
     machines = sorted({platforms.machine_name(run.machine) for run in runs})
     if len(machines) != 1:
         msg = f"{path}: runs of {len(machines)} machines ({', '.join(machines)}); give the folder of one"
