@@ -52,8 +52,9 @@ def points(value: object) -> str:
 
 
 def clean(text: str) -> str:
-    """A text that cannot break out of its cell: one line, pipes and tags as entities."""
-    return " ".join(text.split()).replace("|", "&#124;").replace("<", "&lt;") or ABSENT
+    """A text that cannot break out of its cell: one line, no control characters; pipes, tags and links as entities."""
+    line = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+    return line.replace("|", "&#124;").replace("<", "&lt;").replace("](", "]&#40;") or ABSENT
 
 
 def shorten(text: str) -> str:

@@ -136,6 +136,15 @@ def test_merged_boxes_hold_exactly_the_cells(cells):
     assert sorted(expanded) == sorted(set(cells))
 
 
+@pytest.mark.parametrize("hostile", ["[a](https://b)", "![a](b)", "\x1b[31mred", "a\x00b", "<b>"], ids=list("abcde"))
+def test_a_hostile_word_is_no_markup(hostile):
+    told = figures.clean(hostile)
+
+    assert "](" not in told
+    assert "<" not in told
+    assert told.isprintable()
+
+
 @settings(deadline=None)
 @given(st.text(max_size=80))
 def test_no_reason_breaks_out_of_its_cell(reason):
