@@ -30,6 +30,10 @@ from clip_bench.report.tables import full, hardware, holes
 
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 DISTRIBUTED = "### How the latencies are distributed"
+FRONTS = (
+    "No other cell of the same call is both faster and better than one on the Pareto front. The medians of the calls; what "
+    "is not stable (≈) in the tables is not so here either. `clip-bench best` names the cell to deploy."
+)
 NOTE = "<!-- Made from the run files by clip_bench.report; edits are lost. -->\n"
 
 
@@ -93,6 +97,7 @@ def machine_page(
     facts = [[label, clean(text)] for label, text in platforms.facts(newest.machine).items()]
     sections = {
         "Hardware Test Results": [hardware(table), DISTRIBUTED if drawn["latency"] else "", _linked(drawn["latency"])],
+        "Accuracy against latency": [FRONTS if drawn["front"] else "", _linked(drawn["front"])],
         "Inference": [inference.table(table)],
         "Profiles": [profiles(table)],
         "Paired speed-ups": [ratios.table(table)],

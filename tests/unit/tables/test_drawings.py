@@ -10,7 +10,8 @@ from clip_bench.report import write
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
 SECTIONS = [
-    *("Hardware Test Results", "Inference", "Profiles", "Paired speed-ups", "Batches", "Roofline", "Cold path"),
+    *("Hardware Test Results", "Accuracy against latency", "Inference", "Profiles", "Paired speed-ups", "Batches"),
+    *("Roofline", "Cold path"),
     *("Conditions and energy", "In full", "Cells without a time", "Provenance"),
 ]
 NEW = {
@@ -74,7 +75,7 @@ def test_every_plot_is_linked_from_the_page(pages, run):
     text, plots = pages(run)
 
     assert set(re.findall(r"\]\((.*?\.svg)\)", text)) == set(plots)
-    assert {name.split("-")[0] for name in plots} == {"latency", "batches", "roofline"}
+    assert {name.split("-")[0] for name in plots} == {"front", "latency", "batches", "roofline"}
 
 
 def test_a_plot_that_a_page_no_longer_has_is_removed_and_a_stranger_stays(pages, run, tmp_path):
@@ -117,7 +118,14 @@ def test_a_record_of_an_older_schema_makes_the_sections_that_it_can(pages, run, 
     text, plots = pages(aged(run, schema))
 
     assert [title for title in SECTIONS if f"\n## {title}\n" in text] == [
-        *("Hardware Test Results", "Cold path", "In full", "Cells without a time", "Provenance")
+        *(
+            "Hardware Test Results",
+            "Accuracy against latency",
+            "Cold path",
+            "In full",
+            "Cells without a time",
+            "Provenance",
+        )
     ]
     assert not re.search(r"\bnan\b", text.lower())
-    assert all(name.startswith("latency") for name in plots)
+    assert all(name.startswith(("latency", "front")) for name in plots)
