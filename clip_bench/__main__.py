@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from clip_bench.commands import (
     Command,
     audit,
+    best,
     ceilings,
     compile,  # noqa: A004
     doctor,
@@ -35,6 +36,7 @@ COMMANDS: Mapping[str, Command] = {
     "ceilings": ceilings,
     "preprocess": preprocess,
     "report": report,
+    "best": best,
     "timings": timings,
     "audit": audit,
     "score": score,
