@@ -121,9 +121,10 @@ def measured(paths: Iterable[Path], only: Mapping[str, Collection[str]]) -> pd.D
         UsageError: no run, or nothing of what is asked for.
     """
     machines: dict[str, list[Run]] = {}
-    for run in sorted(collect(paths), key=lambda run: (run.datetime, run.name), reverse=True):
+    runs, _ = collect(paths)
+    for run in sorted(runs, key=lambda run: (run.datetime, run.name), reverse=True):
         machines.setdefault(platforms.machine_name(run.machine), []).append(run)
-    if not any(run.entries for runs in machines.values() for run in runs):
+    if not any(run.entries for run in runs):
         msg = "no measured cell among the given files; make a run with pytest --benchmark-only --reports reports"
         raise UsageError(msg)
     table = pd.concat([current(machines[name]) for name in sorted(machines)], ignore_index=True)

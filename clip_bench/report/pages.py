@@ -31,8 +31,8 @@ from clip_bench.report.tables import full, hardware, holes
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 DISTRIBUTED = "### How the latencies are distributed"
 FRONTS = (
-    "No other cell of the same call is both faster and better than one on the Pareto front. The medians of the calls; what "
-    "is not stable (≈) in the tables is not so here either. `clip-bench best` names the cell to deploy."
+    "Nothing of the same call is both faster and better than a cell on the Pareto front. It is drawn through medians: where "
+    "the spreads of two cells overlap, no difference was seen. `clip-bench best` names the cell to deploy, and its ties."
 )
 NOTE = "<!-- Made from the run files by clip_bench.report; edits are lost. -->\n"
 
