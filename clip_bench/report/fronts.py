@@ -19,7 +19,8 @@ FRONT = "Pareto front; its cells are filled"
 WORDS = 7.0  # points: the size of the words beside a cell
 LETTER, LINE, SPOT = 0.058, 0.125, 0.06  # inches: a letter of them, a line, half of a marker with some room
 HAIR = 0.01  # inches: half of a line's width
-RINGS = 9  # places one above the other that words may take
+RINGS, NEAR = 9, 2  # places one above the other that the words of a cell on the front may take, and of another
+MOST_WORDS = 60  # cells with words
 INCH = 72  # points
 
 
@@ -109,7 +110,7 @@ def _drawn(subject: str, scale: Scale, spots: Sequence[Spot], front: Sequence[Sp
         steps = _steps(front, axes.get_xlim()[1])
         line = axes.plot(*zip(*steps, strict=True), color=GREY, linewidth=1.2, zorder=2)
         handles: list[Artist] = [_marks(axes, spots, front, label, index) for label, index in looks.items()]
-        _say(axes, sorted(spots, key=lambda spot: (spot not in front, spot.ms, -spot.good)), steps)
+        _say(axes, spots, front, steps)
         return sheet.svg([*handles, *line])
 
 
@@ -140,11 +141,12 @@ def _limits(values: Sequence[float], scale: Scale) -> tuple[float, float]:
     return top - span, top
 
 
-def _say(axes: Axes, spots: Sequence[Spot], steps: Sequence[tuple[float, float]]) -> None:
-    """Put words beside each cell where there is room: near it, or above or below it with a line to it.
+def _say(axes: Axes, spots: Sequence[Spot], front: Sequence[Spot], steps: Sequence[tuple[float, float]]) -> None:
+    """Put words beside each cell where there is room: near it, or above or below it, with a line to it if far.
 
-    The first of *spots* have the first choice; one that finds no room is told by its marker alone.
+    Those on the *front* choose first; one that finds no room is told by its marker alone.
     """
+    spots = sorted(spots, key=lambda spot: (spot not in front, spot.ms, -spot.good))
     dpi = axes.figure.dpi
     corners = axes.transAxes.transform([(0, 0), (1, 1)]) / dpi
     panel = _Box(*(float(value) for corner in corners for value in corner))
@@ -152,9 +154,9 @@ def _say(axes: Axes, spots: Sequence[Spot], steps: Sequence[tuple[float, float]]
     line = [(float(x), float(y)) for x, y in axes.transData.transform(steps) / dpi]
     taken = [_Box(x - SPOT, y - SPOT, x + SPOT, y + SPOT) for x, y in places]
     taken += [_Box(one[0], one[1] - HAIR, two[0] + HAIR, two[1] + HAIR) for one, two in pairwise(line)]
-    for spot, (x, y) in zip(spots, places, strict=True):
+    for spot, (x, y) in list(zip(spots, places, strict=True))[:MOST_WORDS]:
         words = printable(spot.words)
-        for right, up, side in _offsets():
+        for right, up, side in _offsets(RINGS if spot in front else NEAR):
             box = _box(x + right, y + up, LETTER * len(words), side)
             if panel.holds(box) and not any(box.meets(other) for other in taken):
                 taken.append(box)
@@ -166,11 +168,11 @@ def _say(axes: Axes, spots: Sequence[Spot], steps: Sequence[tuple[float, float]]
                 break
 
 
-def _offsets() -> Iterator[tuple[float, float, str]]:
+def _offsets(rings: int) -> Iterator[tuple[float, float, str]]:
     """Where words may stand, in inches to the right and up, and the side at which they begin; the nearest first."""
     beside = SPOT + 0.03
     yield from ((beside, 0.0, "left"), (-beside, 0.0, "right"))
-    for ring in range(1, RINGS + 1):
+    for ring in range(1, rings + 1):
         for up in (ring * LINE + 0.02, -ring * LINE - 0.02):
             yield from ((0.0, up, "center"), (beside, up, "left"), (-beside, up, "right"))
 

@@ -129,3 +129,26 @@ def test_a_record_of_an_older_schema_makes_the_sections_that_it_can(pages, run, 
     ]
     assert not re.search(r"\bnan\b", text.lower())
     assert all(name.startswith(("latency", "front")) for name in plots)
+
+
+def test_models_that_were_scored_on_the_same_data_share_a_front(pages, run):
+    scores = next(each["record"]["quality"]["scores"] for each in run["outcomes"] if each["record"]["quality"])
+    twins = [each for each in run["outcomes"] if "vit_b_32" in each["case"] and each["record"]["quality"]]
+    for each in twins:
+        each["record"]["weights"] = "hub"
+        each["record"]["quality"]["scores"] = scores
+
+    _, together = pages(run)
+    for each in twins:
+        each["record"]["boundary"]["data_sha256"] = "0" * 64
+    _, apart = pages(run)
+
+    assert "front-2_models-image.svg" in together
+    assert {"front-shapes_tiny-image.svg", "front-vit_b_32_random-image.svg"}.isdisjoint(together)
+    assert {"front-shapes_tiny-image.svg", "front-vit_b_32_random-image.svg"} < set(apart)
+
+
+def test_one_cell_alone_has_no_front(pages, run):
+    _, plots = pages(keep(run, "image-shapes_tiny-torch-cpu-fp32-batch8"))
+
+    assert [name.split("-")[0] for name in plots] == ["latency", "roofline"]
