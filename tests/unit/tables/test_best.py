@@ -316,6 +316,17 @@ def test_the_command_prints_a_table_for_each_call_and_counts_what_is_left_out(sa
     assert "nan" not in told.lower()
 
 
+def test_a_cell_that_was_scored_on_other_samples_is_told_so(saved, run, capsys):
+    cell(run, SECOND)["record"]["boundary"]["data_sha256"] = "0" * 64
+
+    assert main(["best", str(saved(run)), "--tower", "image", "--model", "shapes_tiny"]) == 0
+
+    (line,) = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("| runner-up") and SECOND in line
+    ]
+    assert "26.7 % slower, 0.0 points (other samples)" in line
+
+
 def test_what_has_random_weights_says_so(saved, run, capsys):
     assert main(["best", str(saved(run)), "--model", "vit_b_32_random", "--min-similarity", "0.99"]) == 0
 
