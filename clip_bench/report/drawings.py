@@ -18,6 +18,7 @@ from clip_bench.report.fronts import COSINE, DIGITS, TOP1, Scale, Spot
 from clip_bench.report.plots import Curve, Mark, Point, Roof, Series
 from clip_bench.report.roofs import Ceilings
 from clip_bench.report.rows import CALL
+from clip_bench.timing.roofline import Word
 
 NAMED = re.compile(r"(?:front|latency|batches|roofline)[A-Za-z0-9._-]*\.svg")
 MOST_ROOFS = len(plots.DASHES)
@@ -40,9 +41,11 @@ def _fronts(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """What is accurate for its latency, for each tower and call: models of the same data together where they have top-1.
 
     Where there is none, as of random weights, each model stands alone: a cosine is to the model's own reference.
+    A time that its machine cannot have reached is on no front.
     """
     order = sorted({row["target"] for row in rows})
-    for call in split(row for row in rows if has(row, TOP1, COSINE)):
+    believed = [row for row in rows if row["verdict"] != Word.IMPOSSIBLE]
+    for call in split(row for row in believed if has(row, TOP1, COSINE)):
         scored = [row for row in call if has(row, TOP1)]
         others = [row for row in call if not has(row, TOP1)]
         for group in (*alike(scored, ("data",)), *alike(others, ("data", "model"))):

@@ -152,3 +152,16 @@ def test_one_cell_alone_has_no_front(pages, run):
     _, plots = pages(keep(run, "image-shapes_tiny-torch-cpu-fp32-batch8"))
 
     assert [name.split("-")[0] for name in plots] == ["latency", "roofline"]
+
+
+def test_an_impossible_time_is_on_no_front(pages, run, tmp_path):
+    def drawn():
+        return (tmp_path / "out" / "example" / "front-vit_b_32_random-image.svg").exists()
+
+    pages(run)
+    before = drawn()
+    (fast,) = [each for each in run["outcomes"] if each["case"] == "image-vit_b_32_random-onnxruntime-cpu-fp32"]
+    fast["record"]["timing"]["rounds_s"] = [1e-7] * 64
+    pages(run)
+
+    assert (before, drawn()) == (True, False)
