@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from clip_bench.commands import (
     Command,
     audit,
+    best,
     ceilings,
     compare,
     compile,  # noqa: A004
@@ -39,6 +40,7 @@ COMMANDS: Mapping[str, Command] = {
     "report": report,
     "compare": compare,
     "history": history,
+    "best": best,
     "timings": timings,
     "audit": audit,
     "score": score,

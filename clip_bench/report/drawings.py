@@ -10,28 +10,75 @@ from typing import TypeVar
 import pandas as pd
 
 from clip_bench.record import Work
-from clip_bench.report import batches, plots
+from clip_bench.report import batches, fronts, plots
 from clip_bench.report.blocks import alike, has, models
-from clip_bench.report.calls import brief
+from clip_bench.report.calls import brief, split
 from clip_bench.report.columns import TOWERS, Row, precision
+from clip_bench.report.fronts import COSINE, DIGITS, TOP1, Scale, Spot
 from clip_bench.report.plots import Curve, Mark, Point, Roof, Series
 from clip_bench.report.roofs import Ceilings
 from clip_bench.report.rows import CALL
+from clip_bench.timing.roofline import Word
 
-NAMED = re.compile(r"(?:latency|batches|roofline)[A-Za-z0-9._-]*\.svg")
+NAMED = re.compile(r"(?:front|latency|batches|roofline)[A-Za-z0-9._-]*\.svg")
 MOST_ROOFS = len(plots.DASHES)
 SECONDS = 1e-3
 T = TypeVar("T")
 
 
 def draw(frame: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """The plots of *frame*, by kind and file name: ``latency``, ``batches``, ``roofline``; only of measured cells."""
+    """The plots of *frame*, by kind and file name: ``front``, ``latency``, ``batches``, ``roofline``; only of measured cells."""
     rows = [row for row in models(frame) if has(row, "rounds")]
     return {
+        "front": _unique(_fronts(rows)),
         "latency": _unique(_latencies(rows)),
         "batches": _unique(_batches(frame)),
         "roofline": _unique(_rooflines(rows)),
     }
+
+
+def _fronts(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """What is accurate for its latency, for each tower and call: models of the same data together where they have top-1.
+
+    Where there is none, as of random weights, each model stands alone: a cosine is to the model's own reference.
+    A time that its machine cannot have reached is on no front.
+    """
+    order = sorted({row["target"] for row in rows})
+    believed = [row for row in rows if row["verdict"] != Word.IMPOSSIBLE]
+    for call in split(row for row in believed if has(row, TOP1, COSINE)):
+        scored = [row for row in call if has(row, TOP1)]
+        others = [row for row in call if not has(row, TOP1)]
+        for group in (*alike(scored, ("data",)), *alike(others, ("data", "model"))):
+            if len(group) == 1:
+                continue  # nothing to choose from
+            names = list(dict.fromkeys(row["model"] for row in group))
+            first = group[0] | {"model": names[0] if len(names) == 1 else f"{len(names)} models"}
+            good, scale = (TOP1, _points(first)) if has(first, TOP1) else (COSINE, _cosines(first))
+            spots = [
+                Spot(
+                    label=row["target"],
+                    words=_words(row, names),
+                    ms=row["p50_ms"],
+                    good=round(row[good], DIGITS[good]),
+                )
+                for row in group
+            ]
+            for svg in fronts.plot(_subject(first), scale, spots, order):
+                yield _name("front", first), svg
+
+
+def _points(row: Row) -> Scale:
+    return Scale(noun="accuracy", words=f"top-1 (%), over {row['samples']} samples", least=2.0, most=100.0)
+
+
+def _cosines(row: Row) -> Scale:
+    why = "random weights: no accuracy" if row["weights"] == "random" else "no top-1 was measured"
+    return Scale(noun="similarity", words=f"mean cosine to FP32 ({why})", least=0.004, most=1.0)
+
+
+def _words(row: Row, several: Sequence[str]) -> str:
+    """The precision, and the model where there are several."""
+    return " ".join((*([row["model"]] if len(several) > 1 else []), precision(row)))
 
 
 def _latencies(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:

@@ -30,6 +30,10 @@ from clip_bench.report.tables import full, hardware, holes
 
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 DISTRIBUTED = "### How the latencies are distributed"
+FRONTS = (
+    "Nothing of the same call is both faster and better than a cell on the Pareto front. It is drawn through medians: where "
+    "the spreads of two cells overlap, no difference was seen. `clip-bench best` names the cell to deploy, and its ties."
+)
 NOTE = "<!-- Made from the run files by clip_bench.report; edits are lost. -->\n"
 
 
@@ -93,6 +97,7 @@ def machine_page(
     facts = [[label, clean(text)] for label, text in platforms.facts(newest.machine).items()]
     sections = {
         "Hardware Test Results": [hardware(table), DISTRIBUTED if drawn["latency"] else "", _linked(drawn["latency"])],
+        "Accuracy against latency": [FRONTS if drawn["front"] else "", _linked(drawn["front"])],
         "Inference": [inference.table(table)],
         "Profiles": [profiles(table)],
         "Paired speed-ups": [ratios.table(table)],

@@ -112,12 +112,12 @@ def latencies(subject: str, curves: Sequence[Curve]) -> str:
     times = [second for curve in curves for second in curve.seconds] + [mark.seconds for mark in marks]
     labels = [curve.label for curve in curves]
     shares = [share for mark in marks for share in (mark.share, 1 - mark.share)]
-    _check(subject, labels, [*times, *shares, *(float(len(curve.seconds)) for curve in curves)], MOST_CURVES)
+    check(subject, labels, [*times, *shares, *(float(len(curve.seconds)) for curve in curves)], MOST_CURVES)
     shown = [*labels, *([PROVEN] if marks else [])]
-    with _drawing():
-        sheet = _Sheet(f"{subject}: which share of calls ends within which time?", shown)
+    with drawing():
+        sheet = Sheet(f"{subject}: which share of calls ends within which time?", shown)
         axes = sheet.panel(0, "latency of one call (ms)", "calls that have ended (%)")
-        _logarithmic(axes, "x", [1e3 * time for time in times])
+        logarithmic(axes, "x", [1e3 * time for time in times])
         axes.set_ylim(0, 102)
         handles = [_climb(axes, curve, index) for index, curve in enumerate(curves)]
         if marks:
@@ -134,21 +134,21 @@ def batches(subject: str, series: Sequence[Series]) -> str:
     points = [point for each in series for point in each.points]
     labels = [each.label for each in series]
     numbers = [*(float(number) for point in points for number in point), *(float(len(each.points)) for each in series)]
-    _check(subject, labels, numbers, MOST_CURVES)
-    with _drawing():
-        sheet = _Sheet(f"{subject}: what does a larger batch cost, and what does it bring?", labels, panels=2)
+    check(subject, labels, numbers, MOST_CURVES)
+    with drawing():
+        sheet = Sheet(f"{subject}: what does a larger batch cost, and what does it bring?", labels, panels=2)
         upper = sheet.panel(0, "", "latency of one call (ms)")
         lower = sheet.panel(1, "batch (samples in one call)", "throughput (samples/s)")
         for axes, heights in ((upper, [1e3 * s for _, s in points]), (lower, [batch / s for batch, s in points])):
-            _logarithmic(axes, "y", heights)
+            logarithmic(axes, "y", heights)
             _powers(axes, [batch for batch, _ in points])
         handles: list[Artist] = []
         for index, each in enumerate(series):
             sizes, seconds = zip(*sorted(each.points), strict=True)
             rates = [batch / second for batch, second in zip(sizes, seconds, strict=True)]
             for axes, heights in ((upper, [1e3 * second for second in seconds]), (lower, rates)):
-                (line,) = axes.plot(sizes, heights, color=_colour(index), linestyle=_dash(index))
-                line.set(marker=_marker(index), markersize=4.5)
+                (line,) = axes.plot(sizes, heights, color=colour(index), linestyle=_dash(index))
+                line.set(marker=marker(index), markersize=4.5)
             handles.append(line)
         return sheet.svg(handles)
 
@@ -164,22 +164,22 @@ def convergence(subject: str, panels: Mapping[str, Sequence[Curve]]) -> str:
     curves = [curve for several in panels.values() for curve in several]
     labels = list(dict.fromkeys(curve.label for curve in curves))
     seconds = [second for curve in curves for second in curve.seconds]
-    _check(subject, labels, [*seconds, *(float(len(curve.seconds)) for curve in curves)], MOST_CURVES)
+    check(subject, labels, [*seconds, *(float(len(curve.seconds)) for curve in curves)], MOST_CURVES)
     longest = max(len(curve.seconds) for curve in curves)
-    with _drawing():
-        sheet = _Sheet(f"{subject}: after how many batches is a document's time steady?", labels, panels=len(panels))
+    with drawing():
+        sheet = Sheet(f"{subject}: after how many batches is a document's time steady?", labels, panels=len(panels))
         handles: dict[str, Artist] = {}
         for place, (kind, several) in enumerate(panels.items()):
             words = "batch, from the first on" if place == len(panels) - 1 else ""
             axes = sheet.panel(place, words, f"{kind}: time per document (ms)")
-            _logarithmic(axes, "y", [1e3 * second for curve in several for second in curve.seconds])
-            _logarithmic(axes, "x", [1, longest])
+            logarithmic(axes, "y", [1e3 * second for curve in several for second in curve.seconds])
+            logarithmic(axes, "x", [1, longest])
             for curve in several:
                 index = labels.index(curve.label)
                 heights = [1e3 * second for second in curve.seconds]
                 places = range(1, len(heights) + 1)
-                (line,) = axes.plot(places, heights, color=_colour(index), linestyle=_dash(index))
-                line.set(marker=_marker(index), markersize=3.5, linewidth=1.2)
+                (line,) = axes.plot(places, heights, color=colour(index), linestyle=_dash(index))
+                line.set(marker=marker(index), markersize=3.5, linewidth=1.2)
                 handles[curve.label] = line
         return sheet.svg([handles[label] for label in labels])
 
@@ -195,35 +195,35 @@ def roofline(subject: str, roofs: Sequence[Roof], points: Sequence[Point]) -> st
     """
     labels = list(dict.fromkeys(point.label for point in points))
     told = [number for point in points for number in (point.seconds, point.work.flops, point.work.bytes)]
-    _check(subject, labels, told, MOST_LABELS)
-    _check(subject, [roof.label for roof in roofs] or labels[:1], [], len(DASHES))
+    check(subject, labels, told, MOST_LABELS)
+    check(subject, [roof.label for roof in roofs] or labels[:1], [], len(DASHES))
     spots = {label: [_spot(point) for point in points if point.label == label] for label in labels}
     ridges = [roof.ceiling.flops_s / roof.ceiling.bytes_s for roof in roofs if math.isfinite(roof.ceiling.bytes_s)]
     xs = [x for several in spots.values() for x, _ in several] + ridges
     tops = [roof.ceiling.flops_s / 1e9 for roof in roofs]
-    with _drawing():
+    with drawing():
         names = [*labels, *(roof.label for roof in roofs)]
-        sheet = _Sheet(f"{subject}: how much of the machine is used, and what bounds it?", names)
+        sheet = Sheet(f"{subject}: how much of the machine is used, and what bounds it?", names)
         axes = sheet.panel(0, "arithmetic intensity (FLOP per byte)", "reached (GFLOP/s)")
-        _logarithmic(axes, "x", xs, room=1.6)
-        _logarithmic(axes, "y", [y for several in spots.values() for _, y in several] + tops, room=1.6)
+        logarithmic(axes, "x", xs, room=1.6)
+        logarithmic(axes, "y", [y for several in spots.values() for _, y in several] + tops, room=1.6)
         handles: list[Artist] = []
         for index, label in enumerate(labels):
             x, y = zip(*spots[label], strict=True)
-            handles += axes.plot(x, y, linestyle="none", marker=_marker(index), color=_colour(index), zorder=3)
+            handles += axes.plot(x, y, linestyle="none", marker=marker(index), color=colour(index), zorder=3)
         for index, roof in enumerate(roofs):
             handles += axes.plot(*_outline(roof.ceiling, axes.get_xlim()), color=GREY, linestyle=_dash(index, 1))
         return sheet.svg(handles)
 
 
-class _Sheet:
+class Sheet:
     """A figure with a title above its panels and a legend below them, all of a size that its words need."""
 
     def __init__(self, title: str, labels: Sequence[str], panels: int = 1) -> None:
         from matplotlib.figure import Figure
 
-        self.title = textwrap.wrap(_printable(title), TITLE, break_on_hyphens=False)
-        self.labels = [textwrap.wrap(_printable(label), LINE, break_on_hyphens=False) or ["-"] for label in labels]
+        self.title = textwrap.wrap(printable(title), TITLE, break_on_hyphens=False)
+        self.labels = [textwrap.wrap(printable(label), LINE, break_on_hyphens=False) or ["-"] for label in labels]
         self.columns = 1 if max(len(line) for label in self.labels for line in label) > HALF_LINE else 2
         rows = sum(map(len, self.labels)) if self.columns == 1 else math.ceil(len(labels) / 2)
         self.head = 0.2 * len(self.title) + 0.15
@@ -264,7 +264,7 @@ class _Sheet:
 
 
 @contextmanager
-def _drawing() -> Iterator[None]:
+def drawing() -> Iterator[None]:
     """Our style over matplotlib's own, whatever the user's, and theirs back afterwards."""
     from matplotlib import rc_context, style
 
@@ -273,7 +273,12 @@ def _drawing() -> Iterator[None]:
         yield
 
 
-def _check(subject: str, labels: Sequence[str], numbers: Iterable[float], most: int) -> None:
+def check(subject: str, labels: Sequence[str], numbers: Iterable[float], most: int) -> None:
+    """Refuse what cannot be drawn.
+
+    Raises:
+        UsageError: no label, more than *most*, or one of *numbers* that is not positive and finite.
+    """
     if not labels:
         msg = f"{subject}: nothing to draw; a plot needs at least one measured cell"
         raise UsageError(msg)
@@ -291,9 +296,9 @@ def _climb(axes: Axes, curve: Curve, index: int) -> Artist:
     """Draw a curve from its fastest call to its slowest, and its marks."""
     rising = sorted(1e3 * second for second in curve.seconds)
     shares = [100 * rank / len(rising) for rank in range(len(rising) + 1)]
-    line = axes.plot([rising[0], *rising], shares, drawstyle="steps-post", color=_colour(index), linestyle=_dash(index))
+    line = axes.plot([rising[0], *rising], shares, drawstyle="steps-post", color=colour(index), linestyle=_dash(index))
     for mark in curve.marks:
-        axes.plot([1e3 * mark.seconds], [100 * mark.share], marker="o", color=_colour(index), linestyle="none")
+        axes.plot([1e3 * mark.seconds], [100 * mark.share], marker="o", color=colour(index), linestyle="none")
     return line[0]
 
 
@@ -310,7 +315,7 @@ def _outline(ceiling: Ceiling, limits: tuple[float, float]) -> tuple[list[float]
     return xs, [min(ceiling.flops_s, x * ceiling.bytes_s) / 1e9 if x < ridge else ceiling.flops_s / 1e9 for x in xs]
 
 
-def _logarithmic(axes: Axes, side: Literal["x", "y"], values: Sequence[float], room: float = 1.02) -> None:
+def logarithmic(axes: Axes, side: Literal["x", "y"], values: Sequence[float], room: float = 1.02) -> None:
     """A logarithmic axis around *values*, with a few round ticks however narrow it is."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -350,7 +355,8 @@ def _powers(axes: Axes, sizes: Sequence[int]) -> None:
     axes.xaxis.set_major_formatter(FixedFormatter([str(tick) for tick in ticks]))
 
 
-def _colour(index: int) -> str:
+def colour(index: int) -> str:
+    """The colour of label number *index*."""
     return COLOURS[index % len(COLOURS)]
 
 
@@ -358,10 +364,11 @@ def _dash(index: int, alike: int = len(COLOURS)) -> str:
     return DASHES[index // alike % len(DASHES)]
 
 
-def _marker(index: int) -> str:
+def marker(index: int) -> str:
+    """The marker of label number *index*; the two come back together after 42 labels."""
     return MARKERS[index % len(MARKERS)]
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """*text* in one line, with nothing that XML forbids."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

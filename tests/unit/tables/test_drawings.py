@@ -10,7 +10,8 @@ from clip_bench.report import write
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
 SECTIONS = [
-    *("Hardware Test Results", "Inference", "Profiles", "Paired speed-ups", "Batches", "Roofline", "Cold path"),
+    *("Hardware Test Results", "Accuracy against latency", "Inference", "Profiles", "Paired speed-ups", "Batches"),
+    *("Roofline", "Cold path"),
     *("Conditions and energy", "In full", "Cells without a time", "Provenance"),
 ]
 NEW = {
@@ -74,7 +75,7 @@ def test_every_plot_is_linked_from_the_page(pages, run):
     text, plots = pages(run)
 
     assert set(re.findall(r"\]\((.*?\.svg)\)", text)) == set(plots)
-    assert {name.split("-")[0] for name in plots} == {"latency", "batches", "roofline"}
+    assert {name.split("-")[0] for name in plots} == {"front", "latency", "batches", "roofline"}
 
 
 def test_a_plot_that_a_page_no_longer_has_is_removed_and_a_stranger_stays(pages, run, tmp_path):
@@ -117,7 +118,50 @@ def test_a_record_of_an_older_schema_makes_the_sections_that_it_can(pages, run, 
     text, plots = pages(aged(run, schema))
 
     assert [title for title in SECTIONS if f"\n## {title}\n" in text] == [
-        *("Hardware Test Results", "Cold path", "In full", "Cells without a time", "Provenance")
+        *(
+            "Hardware Test Results",
+            "Accuracy against latency",
+            "Cold path",
+            "In full",
+            "Cells without a time",
+            "Provenance",
+        )
     ]
     assert not re.search(r"\bnan\b", text.lower())
-    assert all(name.startswith("latency") for name in plots)
+    assert all(name.startswith(("latency", "front")) for name in plots)
+
+
+def test_models_that_were_scored_on_the_same_data_share_a_front(pages, run):
+    scores = next(each["record"]["quality"]["scores"] for each in run["outcomes"] if each["record"]["quality"])
+    twins = [each for each in run["outcomes"] if "vit_b_32" in each["case"] and each["record"]["quality"]]
+    for each in twins:
+        each["record"]["weights"] = "hub"
+        each["record"]["quality"]["scores"] = scores
+
+    _, together = pages(run)
+    for each in twins:
+        each["record"]["boundary"]["data_sha256"] = "0" * 64
+    _, apart = pages(run)
+
+    assert "front-2_models-image.svg" in together
+    assert {"front-shapes_tiny-image.svg", "front-vit_b_32_random-image.svg"}.isdisjoint(together)
+    assert {"front-shapes_tiny-image.svg", "front-vit_b_32_random-image.svg"} < set(apart)
+
+
+def test_one_cell_alone_has_no_front(pages, run):
+    _, plots = pages(keep(run, "image-shapes_tiny-torch-cpu-fp32-batch8"))
+
+    assert [name.split("-")[0] for name in plots] == ["latency", "roofline"]
+
+
+def test_an_impossible_time_is_on_no_front(pages, run, tmp_path):
+    def drawn():
+        return (tmp_path / "out" / "example" / "front-vit_b_32_random-image.svg").exists()
+
+    pages(run)
+    before = drawn()
+    (fast,) = [each for each in run["outcomes"] if each["case"] == "image-vit_b_32_random-onnxruntime-cpu-fp32"]
+    fast["record"]["timing"]["rounds_s"] = [1e-7] * 64
+    pages(run)
+
+    assert (before, drawn()) == (True, False)

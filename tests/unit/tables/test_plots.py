@@ -139,8 +139,8 @@ def test_the_colours_are_told_apart_on_light_and_dark_pages():
     """WCAG's contrast: 3 : 1 for words as they are here on both; no colour twice, and none of the two that vanish."""
     assert min(contrast(plots.GREY, page) for page in ("#ffffff", "#0d1117")) > 4
     assert min(contrast(colour, page) for colour in plots.COLOURS for page in ("#ffffff", "#0d1117")) > 2
-    assert len({(plots._colour(index), plots._dash(index)) for index in range(plots.MOST_CURVES)}) == plots.MOST_CURVES
-    looks = {(plots._colour(index), plots._marker(index)) for index in range(plots.MOST_LABELS)}
+    assert len({(plots.colour(index), plots._dash(index)) for index in range(plots.MOST_CURVES)}) == plots.MOST_CURVES
+    looks = {(plots.colour(index), plots.marker(index)) for index in range(plots.MOST_LABELS)}
     assert len(looks) == plots.MOST_LABELS
 
 
