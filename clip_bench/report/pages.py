@@ -21,6 +21,7 @@ from clip_bench.report import (
     platforms,
     ratios,
     rooflines,
+    site,
     surroundings,
 )
 from clip_bench.report.figures import clean, markdown
@@ -42,8 +43,8 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
 
     A page shows its machine's newest measurement of each cell: every runtime has an environment, and runs, of its own;
     its plots lie beside it, and such as it no longer has are removed. Runs with calibrated cells make
-    ``<out_dir>/calibration.md``, too; one of these alone is a study, which is on no other page. The same runs always
-    make the same bytes. Returns the pages, and then the plots.
+    ``<out_dir>/calibration.md``, too; one of these alone is a study, which is on no other page. ``<out_dir>/index.html``
+    shows and sorts the cells of all machines in a browser. The same runs always make the same bytes. Returns the pages, and then the plots.
 
     Raises:
         UsageError: a path is no run and no finding, there is none, or a machine's name cannot name a folder.
@@ -74,6 +75,7 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     pages[out_dir / "README.md"] = overview(list(whole.values()), studied=bool(studied))
     if studied:
         pages[out_dir / "calibration.md"] = studied
+    pages[out_dir / "index.html"] = site.page(tables, whole)
     plots = {
         out_dir / name / file: svg for name in whole for kind in drawn[name].values() for file, svg in kind.items()
     }

@@ -1,0 +1,84 @@
+"""Records as the page shows them: JSON that is safe inside HTML, and holds once what many records share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from clip_bench.record import Entry
+from clip_bench.report import speedups
+from clip_bench.report.columns import Row
+
+Part = Mapping[str, Any]
+
+DIGITS = 6  # of a figure: the file has them all
+# JSON in a script element: nothing may end it, nor begin a comment or an entity, nor a line of older JavaScript.
+ESCAPES = str.maketrans({sign: f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"})
+SUMMARY = (
+    *("rounds", "warmups", "mean_ms", "p50_ms", "p90_ms", "p90_proven_ms", "p99_proven_ms", "min_ms", "max_ms"),
+    *("throughput_avg", "call_s", "unstable", "energy_j", "energy_source", "bound_percent", "verdict"),
+)
+
+
+def block(rows: Sequence[Row]) -> str:
+    """The records of *rows*, in their order, as JSON: ``parts``, and ``records`` that name a part for each heading."""
+    numbers: dict[str, int] = {}
+    records = []
+    for row in rows:
+        told = {heading: _dumps(part) for heading, part in parts(row).items() if part}
+        records.append({heading: numbers.setdefault(part, len(numbers)) for heading, part in told.items()})
+    return f'{{"parts":[{",".join(numbers)}],"records":{_dumps(records)}}}'
+
+
+def parts(row: Row) -> dict[str, Part]:
+    """What the page tells of a row's record, by heading: the fields of its JSON, without those that say nothing.
+
+    Raw times are told as their summary, in ms; figures have six digits.
+    """
+    entry: Entry = row["entry"]
+    record = _kept(asdict(entry.record))
+    boundary = {"digest": entry.boundary, **record.get("boundary", {})}
+    runtimes = boundary.pop("runtimes", {})
+    timing = record.get("timing", {})
+    axes = {name: row[name] for name in ("model", "tower", "target", "precision", "variant", "weights", "machine")}
+    ended = {"outcome": str(entry.outcome).replace("_", " "), "reason": entry.reason, "measured": row["datetime"]}
+    return {
+        "cell": _kept({"case": entry.case} | axes | ended),
+        "timing": _kept({name: row[name] for name in SUMMARY} | {"speed-up": _speedup(row)}),
+        "quality": record.get("quality", {}),
+        "placement": record.get("executed", {}),
+        "cold path": record.get("cold", {}),
+        "boundary": boundary if "boundary" in record else {},
+        "runtimes": runtimes,
+        "machine": _kept({name: row[name] for name in ("chip", "ram")}),
+        "conditions": timing.get("conditions", {}),
+        "artifact": record.get("artifact", {}),
+        "work": record.get("work", {}),
+    }
+
+
+def _speedup(row: Row) -> str:
+    """With its interval, or how it came about; empty where there is none."""
+    return speedups.told(row) if row["ratio"] is not None or not pd.isna(row["speedup"]) else ""
+
+
+def _kept(value: Any) -> Any:  # noqa: ANN401  whatever JSON holds
+    """JSON data without what is not told, its figures shortened."""
+    if isinstance(value, dict):
+        pairs = ((name, _kept(item)) for name, item in value.items())
+        return {name: item for name, item in pairs if item is not None and item not in ("", {}, [])}
+    if isinstance(value, list | tuple):
+        return [_kept(item) for item in value]
+    if isinstance(value, str):
+        return value
+    if value is None or pd.isna(value):
+        return None
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).translate(ESCAPES)
