@@ -45,7 +45,12 @@ def parts(row: Row) -> dict[str, Part]:
     runtimes = boundary.pop("runtimes", {})
     timing = record.get("timing", {})
     axes = {name: row[name] for name in ("model", "tower", "target", "precision", "variant", "weights", "machine")}
-    ended = {"outcome": str(entry.outcome).replace("_", " "), "reason": entry.reason, "measured": row["datetime"]}
+    ended = {
+        "outcome": str(entry.outcome).replace("_", " "),
+        "reason": entry.reason,
+        "run": row["run"],
+        "measured": row["datetime"],
+    }
     return {
         "cell": _kept({"case": entry.case} | axes | ended),
         "timing": _kept({name: row[name] for name in SUMMARY} | {"speed-up": _speedup(row)}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -89,7 +90,7 @@ def _rows(tables: Mapping[str, pd.DataFrame], runs: Mapping[str, Sequence[Run]])
     for folder, table in tables.items():
         entries: list[Entry] = [entry for run in runs[folder] for entry in run.entries]
         for index, row in zip(table.index, table.to_dict("records"), strict=True):
-            rows.append(row | {"entry": entries[index], "href": quote(f"{folder}/{row['run']}.json")})
+            rows.append(row | {"entry": entries[index], "href": quote(os.fsencode(f"{folder}/{row['run']}.json"))})
     return sorted(rows, key=lambda row: (row["model"], pd.isna(row["p50_ms"]), row["p50_ms"], row["case"]))
 
 

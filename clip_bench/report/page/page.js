@@ -142,7 +142,7 @@ function openRecord(row) {
   const link = row.querySelector("a");
   const record = recordOf(row);
   byId("case").textContent = record.cell.case;
-  byId("file").textContent = decodeURIComponent(link.getAttribute("href"));
+  byId("file").textContent = `${record.cell.run}.json`;
   byId("file").href = link.getAttribute("href");
   byId("parts").replaceChildren(
     ...Object.entries(record).map(([heading, part]) => element("section", undefined, element("h3", heading), listed(part)))

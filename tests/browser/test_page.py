@@ -1,0 +1,237 @@
+"""The page in a real Chromium, the distribution's own: it orders, filters and opens records, and asks for nothing else."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from clip_bench.report import write
+
+GOLDEN = Path(__file__).parents[1] / "unit" / "tables" / "golden" / "run.json"
+HOSTILE = '</script><script>alert(1)</script>"><img src=x onerror=alert(2)> | a | <b>'
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+VISIBLE = "tr[data-record]:not([hidden])"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: tox run -e browser")
+    if CHROMIUM is None:
+        pytest.skip("no chromium here: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Two machines: one as the golden run has it, and one whose every word is hostile."""
+    folder = tmp_path_factory.mktemp("site")
+    told = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        told["machine_info"]["clip_bench"] |= {"name": name}
+        if name == "two":
+            told["machine_info"]["clip_bench"] |= {"cpu": HOSTILE, "accelerators": [HOSTILE]}
+            for entry in told["outcomes"]:
+                entry["reason"] = entry["record"]["model"] = entry["record"]["variant"] = HOSTILE
+                if entry["record"]["executed"]:
+                    entry["record"]["executed"] |= {"note": HOSTILE, "nodes": {HOSTILE: 3}}
+        (folder / name / "run.json").write_text(json.dumps(told), encoding="utf-8")
+    write([folder], folder)
+    return (folder / "index.html").as_uri()
+
+
+@pytest.fixture
+def opened(chromium, site):
+    """Open the page, at an address of its filters; at the end nothing was complained of, and nothing was asked for."""
+    frame = chromium.new_context(viewport={"width": 1280, "height": 800})
+    page = frame.new_page()
+    noted, asked = [], []
+    page.on("console", lambda message: noted.append(message.text))
+    page.on("pageerror", lambda error: noted.append(str(error)))
+    page.on("dialog", lambda dialog: (noted.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: asked.append(request.url))
+
+    def go(fragment=""):
+        page.goto(site + fragment)
+        return page
+
+    yield go
+    frame.close()
+    assert noted == []
+    assert {url.partition("#")[0] for url in asked} == {site}
+
+
+def column(page, head, place=0):
+    """The words of a column of a table, from the rows that are seen."""
+    table = page.locator("table.cells").nth(place)
+    heads = [words.split("\n")[0].strip() for words in table.locator("thead th").all_inner_texts()]
+    return [row.locator("td").nth(heads.index(head)).inner_text() for row in table.locator(VISIBLE).all()]
+
+
+def press(page, head):
+    page.locator("table.cells").first.get_by_role("button", name=head).click()
+
+
+def test_all_cells_are_there_at_first(opened):
+    page = opened()
+
+    planned = 2 * len(json.loads(GOLDEN.read_text(encoding="utf-8"))["outcomes"])
+    assert page.locator("#count").inner_text() == f"{planned} of {planned} cells"
+    assert page.locator(VISIBLE).count() == planned
+
+
+def test_a_head_orders_its_own_table_by_its_figures_and_back(opened):
+    page = opened()
+    others = column(page, "P50", place=1)
+
+    press(page, "P50")
+    up = column(page, "P50")
+    press(page, "P50")
+    down = column(page, "P50")
+
+    times = [float(words) for words in up if words != "-"]
+    assert len(set(times)) > 5
+    assert times == sorted(times)
+    assert up[len(times) :] == ["-"] * (len(up) - len(times))
+    assert [float(words) for words in down if words != "-"] == times[::-1]
+    assert down[len(times) :] == up[len(times) :]
+    assert page.locator("table.cells").first.locator("[aria-sort=descending]").count() == 1
+    assert column(page, "P50", place=1) == others
+
+
+def test_a_head_of_words_orders_by_them(opened):
+    page = opened()
+
+    press(page, "Target")
+
+    targets = column(page, "Target")
+    assert len(set(targets)) > 2
+    assert targets == sorted(targets)
+
+
+@pytest.mark.parametrize("axis", ["machine", "model", "tower", "target", "precision", "outcome"])
+def test_every_axis_filters(opened, axis):
+    page = opened()
+    every = page.locator(VISIBLE).count()
+    options = page.locator(f"#{axis} option").all_inner_texts()[1:]
+
+    found = []
+    for option in options:
+        page.select_option(f"#{axis}", option)
+        found.append(page.locator(VISIBLE).count())
+
+    assert len(options) > 1
+    assert min(found) > 0
+    assert sum(found) == every
+
+
+def test_filters_and_words_narrow_together_and_clear(opened):
+    page = opened()
+    every = page.locator(VISIBLE).count()
+
+    page.select_option("#machine", "one")
+    page.select_option("#outcome", "skipped")
+    page.fill("#search", "OPENVINO npu")
+    rows = page.locator(VISIBLE).all_inner_texts()
+
+    assert 0 < len(rows) < every
+    assert all("openvino-npu" in row and "skipped" in row for row in rows)
+    page.fill("#search", "no such words")
+    assert page.locator("#none").is_visible()
+    page.get_by_role("button", name="Clear").click()
+    page.locator("tr[data-record][hidden]").first.wait_for(state="detached")
+    assert page.locator(VISIBLE).count() == every
+
+
+def test_a_skipped_cell_tells_why(opened):
+    page = opened("#machine=one&outcome=skipped")
+
+    rows = page.locator(VISIBLE).all_inner_texts()
+
+    skipped = [
+        entry for entry in json.loads(GOLDEN.read_text(encoding="utf-8"))["outcomes"] if entry["outcome"] == "skipped"
+    ]
+    assert len(rows) == len(skipped) > 1
+    assert all(any(entry["reason"] in row for row in rows) for entry in skipped)
+
+
+def test_an_address_keeps_the_filters(opened):
+    page = opened()
+
+    page.select_option("#tower", "text")
+    page.fill("#search", "torch")
+    count, address = page.locator("#count").inner_text(), page.url
+    page.goto("about:blank")
+    page.goto(address)
+
+    assert page.locator("#tower").input_value() == "text"
+    assert page.locator("#count").inner_text() == count
+
+
+def test_a_click_on_a_figure_opens_its_record(opened):
+    page = opened("#machine=one")
+
+    page.locator(f"{VISIBLE} td.n").first.click()
+
+    dialog = page.get_by_role("dialog")
+    words = dialog.inner_text()
+    assert page.locator("#case").inner_text() in GOLDEN.read_text(encoding="utf-8")
+    assert all(head in words for head in ("TIMING", "QUALITY", "PLACEMENT", "COLD PATH", "BOUNDARY", "inside_clock"))
+    assert dialog.get_by_role("link").get_attribute("href") == "one/run.json"
+    dialog.get_by_role("button", name="Close").click()
+    assert not dialog.is_visible()
+
+
+def test_the_keys_alone_are_enough(opened):
+    page = opened()
+
+    head = page.locator("table.cells").first.get_by_role("button", name="Precision")
+    head.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("[aria-sort=ascending]").count() == 1
+    page.locator(f"{VISIBLE} a").first.focus()
+    page.keyboard.press("Enter")
+    assert page.get_by_role("dialog").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.get_by_role("dialog").is_visible()
+    assert page.evaluate("document.activeElement.tagName") == "A"
+
+
+def test_hostile_words_are_words_in_rows_options_and_records(opened):
+    page = opened("#machine=two")
+
+    page.select_option("#model", HOSTILE)
+    assert HOSTILE in page.locator(VISIBLE).first.inner_text()
+    page.locator(f"{VISIBLE} td.n").first.click()
+
+    assert page.locator("#parts").inner_text().count(HOSTILE) > 3
+    assert page.locator("img, b b, body script:not([type])").count() == 1
+
+
+def test_without_its_script_the_page_shows_every_cell(chromium, site):
+    frame = chromium.new_context(java_script_enabled=False)
+    page = frame.new_page()
+
+    page.goto(site)
+
+    planned = 2 * len(json.loads(GOLDEN.read_text(encoding="utf-8"))["outcomes"])
+    assert page.locator(VISIBLE).count() == planned
+    assert not page.locator("#filters").is_visible()
+    assert page.locator("tr[data-record] a").first.get_attribute("href") in {"one/run.json", "two/run.json"}
+    frame.close()
+
+
+def test_a_dark_page_is_dark_and_a_narrow_one_does_not_overflow(chromium, site):
+    frame = chromium.new_context(color_scheme="dark", viewport={"width": 390, "height": 800})
+    page = frame.new_page()
+
+    page.goto(site)
+
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert max(ground) < 64
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    frame.close()
