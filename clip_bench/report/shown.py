@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from clip_bench.record import Entry
 from clip_bench.report import speedups
 from clip_bench.report.columns import Row
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Part = Mapping[str, Any]
 
@@ -40,30 +44,30 @@ def parts(row: Row) -> dict[str, Part]:
     Raw times are told as their summary, in ms; figures have six digits.
     """
     entry: Entry = row["entry"]
-    record = _kept(asdict(entry.record))
-    boundary = {"digest": entry.boundary, **record.get("boundary", {})}
-    runtimes = boundary.pop("runtimes", {})
-    timing = record.get("timing", {})
+    record = entry.record
     axes = {name: row[name] for name in ("model", "tower", "target", "precision", "variant", "weights", "machine")}
-    ended = {
-        "outcome": str(entry.outcome).replace("_", " "),
-        "reason": entry.reason,
-        "run": row["run"],
-        "measured": row["datetime"],
-    }
+    ended = {"outcome": str(entry.outcome).replace("_", " "), "reason": entry.reason}
+    boundary = _fields(record.boundary)
+    runtimes = boundary.pop("runtimes", {})
     return {
-        "cell": _kept({"case": entry.case} | axes | ended),
+        "cell": _kept({"case": entry.case} | axes | ended | {"run": row["run"], "measured": row["datetime"]}),
         "timing": _kept({name: row[name] for name in SUMMARY} | {"speed-up": _speedup(row)}),
-        "quality": record.get("quality", {}),
-        "placement": record.get("executed", {}),
-        "cold path": record.get("cold", {}),
-        "boundary": boundary if "boundary" in record else {},
+        "quality": _fields(record.quality),
+        "placement": _fields(record.executed),
+        "cold path": _fields(record.cold),
+        "boundary": {"digest": entry.boundary} | boundary if boundary else {},
         "runtimes": runtimes,
         "machine": _kept({name: row[name] for name in ("chip", "ram")}),
-        "conditions": timing.get("conditions", {}),
-        "artifact": record.get("artifact", {}),
-        "work": record.get("work", {}),
+        "conditions": _fields(record.timing.conditions if record.timing else None),
+        "artifact": _fields(record.artifact),
+        "work": _fields(record.work),
     }
+
+
+def _fields(part: DataclassInstance | None) -> dict[str, Any]:
+    """The fields of a part of a record that are told."""
+    fields: dict[str, Any] = {} if part is None else _kept(asdict(part))
+    return fields
 
 
 def _speedup(row: Row) -> str:
@@ -78,11 +82,9 @@ def _kept(value: Any) -> Any:  # noqa: ANN401  whatever JSON holds
         return {name: item for name, item in pairs if item is not None and item not in ("", {}, [])}
     if isinstance(value, list | tuple):
         return [_kept(item) for item in value]
-    if isinstance(value, str):
-        return value
-    if value is None or pd.isna(value):
-        return None
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+    if isinstance(value, float):
+        return None if math.isnan(value) else float(f"{value:.{DIGITS}g}")
+    return None if value is pd.NA else value
 
 
 def _dumps(value: object) -> str:
