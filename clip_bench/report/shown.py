@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import is_dataclass
+from typing import Any
 
 import pandas as pd
 
 from clip_bench.record import Entry
 from clip_bench.report import speedups
 from clip_bench.report.columns import Row
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 Part = Mapping[str, Any]
 
@@ -38,7 +35,7 @@ def block(rows: Sequence[Row]) -> str:
     return f'{{"parts":[{",".join(numbers)}],"records":{_dumps(records)}}}'
 
 
-def parts(row: Row) -> dict[str, Part]:
+def parts(row: Row) -> dict[str, Part | None]:
     """What the page tells of a row's record, by heading: the fields of its JSON, without those that say nothing.
 
     Raw times are told as their summary, in ms; figures have six digits.
@@ -47,27 +44,21 @@ def parts(row: Row) -> dict[str, Part]:
     record = entry.record
     axes = {name: row[name] for name in ("model", "tower", "target", "precision", "variant", "weights", "machine")}
     ended = {"outcome": str(entry.outcome).replace("_", " "), "reason": entry.reason}
-    boundary = _fields(record.boundary)
+    boundary = _kept(record.boundary) or {}
     runtimes = boundary.pop("runtimes", {})
     return {
         "cell": _kept({"case": entry.case} | axes | ended | {"run": row["run"], "measured": row["datetime"]}),
         "timing": _kept({name: row[name] for name in SUMMARY} | {"speed-up": _speedup(row)}),
-        "quality": _fields(record.quality),
-        "placement": _fields(record.executed),
-        "cold path": _fields(record.cold),
+        "quality": _kept(record.quality),
+        "placement": _kept(record.executed),
+        "cold path": _kept(record.cold),
         "boundary": {"digest": entry.boundary} | boundary if boundary else {},
         "runtimes": runtimes,
         "machine": _kept({name: row[name] for name in ("chip", "ram")}),
-        "conditions": _fields(record.timing.conditions if record.timing else None),
-        "artifact": _fields(record.artifact),
-        "work": _fields(record.work),
+        "conditions": _kept(record.timing.conditions if record.timing else None),
+        "artifact": _kept(record.artifact),
+        "work": _kept(record.work),
     }
-
-
-def _fields(part: DataclassInstance | None) -> dict[str, Any]:
-    """The fields of a part of a record that are told."""
-    fields: dict[str, Any] = {} if part is None else _kept(asdict(part))
-    return fields
 
 
 def _speedup(row: Row) -> str:
@@ -75,8 +66,10 @@ def _speedup(row: Row) -> str:
     return speedups.told(row) if row["ratio"] is not None or not pd.isna(row["speedup"]) else ""
 
 
-def _kept(value: Any) -> Any:  # noqa: ANN401  whatever JSON holds
-    """JSON data without what is not told, its figures shortened."""
+def _kept(value: Any) -> Any:  # noqa: ANN401  whatever a record holds
+    """A part of a record as JSON data, without what is not told, its figures shortened."""
+    if is_dataclass(value):
+        value = {name: getattr(value, name) for name in value.__dataclass_fields__}
     if isinstance(value, dict):
         pairs = ((name, _kept(item)) for name, item in value.items())
         return {name: item for name, item in pairs if item is not None and item not in ("", {}, [])}

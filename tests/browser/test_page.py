@@ -2,16 +2,18 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from clip_bench.report import write
+from clip_bench.record import read
+from clip_bench.report import pages, site, write
 
 GOLDEN = Path(__file__).parents[1] / "unit" / "tables" / "golden" / "run.json"
 HOSTILE = '</script><script>alert(1)</script>"><img src=x onerror=alert(2)> | a | <b>'
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-VISIBLE = "tr[data-record]:not([hidden])"
+VISIBLE = "tr[data-record]"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def chromium():
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def address(tmp_path_factory):
     """Two machines: one as the golden run has it, and one whose every word is hostile."""
     folder = tmp_path_factory.mktemp("site")
     told = json.loads(GOLDEN.read_text(encoding="utf-8"))
@@ -45,7 +47,7 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(chromium, site):
+def opened(chromium, address):
     """Open the page, at an address of its filters; at the end nothing was complained of, and nothing was asked for."""
     frame = chromium.new_context(viewport={"width": 1280, "height": 800})
     page = frame.new_page()
@@ -56,13 +58,13 @@ def opened(chromium, site):
     page.on("request", lambda request: asked.append(request.url))
 
     def go(fragment=""):
-        page.goto(site + fragment)
+        page.goto(address + fragment)
         return page
 
     yield go
     frame.close()
     assert noted == []
-    assert {url.partition("#")[0] for url in asked} == {site}
+    assert {url.partition("#")[0] for url in asked} == {address}
 
 
 def column(page, head, place=0):
@@ -143,7 +145,6 @@ def test_filters_and_words_narrow_together_and_clear(opened):
     page.fill("#search", "no such words")
     assert page.locator("#none").is_visible()
     page.get_by_role("button", name="Clear").click()
-    page.locator("tr[data-record][hidden]").first.wait_for(state="detached")
     assert page.locator(VISIBLE).count() == every
 
 
@@ -170,6 +171,14 @@ def test_an_address_keeps_the_filters(opened):
 
     assert page.locator("#tower").input_value() == "text"
     assert page.locator("#count").inner_text() == count
+
+
+def test_an_address_of_what_is_not_there_filters_nothing(opened):
+    page = opened("#tower=none&model=%3Cimg%3E")
+
+    planned = 2 * len(json.loads(GOLDEN.read_text(encoding="utf-8"))["outcomes"])
+    assert page.locator(VISIBLE).count() == planned
+    assert page.locator("#tower").input_value() == ""
 
 
 def test_a_click_on_a_figure_opens_its_record(opened):
@@ -212,11 +221,32 @@ def test_hostile_words_are_words_in_rows_options_and_records(opened):
     assert page.locator("img, b b, body script:not([type])").count() == 1
 
 
-def test_without_its_script_the_page_shows_every_cell(chromium, site):
+def test_a_long_table_begins_with_a_hundred_rows_and_shows_all_when_asked(chromium, tmp_path):
+    run = read(GOLDEN)
+    runs = {f"m{index}": [replace(run, machine=run.machine | {"name": f"m{index}"})] for index in range(40)}
+    path = tmp_path / "index.html"
+    path.write_text(site.page({name: pages.current(each) for name, each in runs.items()}, runs), encoding="utf-8")
+    frame = chromium.new_context()
+    page = frame.new_page()
+
+    page.goto(path.as_uri())
+    table = page.locator("table.cells").first
+    first = table.locator(VISIBLE).count()
+    button = page.get_by_role("button", name="Show all").first
+    every = int(button.inner_text().split()[2])
+    button.click()
+
+    assert first == 100 < every
+    assert table.locator(VISIBLE).count() == every
+    assert not table.locator("xpath=ancestor::section").get_by_role("button", name="Show all").is_visible()
+    frame.close()
+
+
+def test_without_its_script_the_page_shows_every_cell(chromium, address):
     frame = chromium.new_context(java_script_enabled=False)
     page = frame.new_page()
 
-    page.goto(site)
+    page.goto(address)
 
     planned = 2 * len(json.loads(GOLDEN.read_text(encoding="utf-8"))["outcomes"])
     assert page.locator(VISIBLE).count() == planned
@@ -225,11 +255,11 @@ def test_without_its_script_the_page_shows_every_cell(chromium, site):
     frame.close()
 
 
-def test_a_dark_page_is_dark_and_a_narrow_one_does_not_overflow(chromium, site):
+def test_a_dark_page_is_dark_and_a_narrow_one_does_not_overflow(chromium, address):
     frame = chromium.new_context(color_scheme="dark", viewport={"width": 390, "height": 800})
     page = frame.new_page()
 
-    page.goto(site)
+    page.goto(address)
 
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     assert max(ground) < 64

@@ -64,30 +64,34 @@ function order(state, place) {
   state.rows.sort(compare);
   for (const other of state.heads) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", up ? "ascending" : "descending");
-  state.table.tBodies[0].append(...state.rows.map(({ row }) => row));
   show();
 }
 
 /* Filters: kept in the address, so that a link shows what its sender saw. */
 
 function addFilters() {
-  const kept = new URLSearchParams(location.hash.slice(1));
-  byId("search").value = kept.get("search") ?? "";
   return AXES.map((axis) => {
     const values = new Set(tables.flatMap(({ rows }) => rows.map(({ cell }) => cell[axis])));
     const select = element("select", undefined, new Option("all", ""));
     select.id = axis;
     select.append(...[...values].sort(collator.compare).map((value) => new Option(value, value)));
-    if (values.has(kept.get(select.id))) select.value = kept.get(select.id);
     byId("axes").append(element("label", `${axis[0].toUpperCase()}${axis.slice(1)} `, select));
     return select;
   });
 }
 
-function keepFilters() {
-  const fields = [byId("search"), ...selects].filter((field) => field.value);
-  const told = new URLSearchParams(fields.map((field) => [field.id, field.value])).toString();
+function readAddress() {
+  const kept = new URLSearchParams(location.hash.slice(1));
+  for (const field of fields) field.value = kept.get(field.id) ?? "";
+  for (const select of selects) if (select.selectedIndex < 0) select.value = "";
+  show();
+}
+
+function changed() {
+  const filled = fields.filter((field) => field.value);
+  const told = new URLSearchParams(filled.map((field) => [field.id, field.value])).toString();
   history.replaceState(null, "", told ? `#${told}` : location.pathname + location.search);
+  show();
 }
 
 function show() {
@@ -96,17 +100,13 @@ function show() {
   const holds = ({ cell, words }) =>
     chosen.every(({ id, value }) => cell[id] === value) && wanted.every((word) => words.includes(word));
   let found = 0;
-  for (const { rows, more, section, limit } of tables) {
-    let fits = 0;
-    for (const each of rows) {
-      const held = holds(each);
-      each.row.hidden = !held || fits >= limit;
-      fits += held;
-    }
-    section.hidden = !fits;
-    more.hidden = fits <= limit;
-    more.textContent = `Show all ${fits} cells`;
-    found += fits;
+  for (const { table, rows, more, section, limit } of tables) {
+    const fits = rows.filter(holds);
+    table.tBodies[0].replaceChildren(...fits.slice(0, limit).map(({ row }) => row));
+    section.hidden = fits.length === 0;
+    more.hidden = fits.length <= limit;
+    more.textContent = `Show all ${fits.length} cells`;
+    found += fits.length;
   }
   byId("count").textContent = `${found} of ${records.length} cells`;
   byId("none").hidden = found > 0;
@@ -161,13 +161,15 @@ function clicked(event) {
 
 const tables = [...document.querySelectorAll("table.cells")].map(readTable);
 const selects = addFilters();
+const fields = [byId("search"), ...selects];
 const filters = byId("filters");
-filters.addEventListener("input", () => {
-  keepFilters();
-  show();
-});
+filters.addEventListener("input", changed);
 filters.addEventListener("submit", (event) => event.preventDefault());
-filters.addEventListener("reset", () => setTimeout(() => filters.dispatchEvent(new Event("input"))));
+byId("clear").addEventListener("click", () => {
+  for (const field of fields) field.value = "";
+  changed();
+});
+addEventListener("hashchange", readAddress);
 document.querySelector("main").addEventListener("click", clicked);
 byId("close").addEventListener("click", () => byId("record").close());
 byId("record").addEventListener("click", (event) => {
@@ -176,4 +178,4 @@ byId("record").addEventListener("click", (event) => {
 for (const hint of document.querySelectorAll(".scripted")) hint.hidden = false;
 filters.hidden = false;
 document.documentElement.classList.add("live");
-show();
+readAddress();
