@@ -68,16 +68,16 @@ def _speedup(row: Row) -> str:
 
 def _kept(value: Any) -> Any:  # noqa: ANN401  whatever a record holds
     """A part of a record as JSON data, without what is not told, its figures shortened."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else float(f"{value:.{DIGITS}g}")
+    if value is None or value is pd.NA:
+        return None
     if is_dataclass(value):
         value = {name: getattr(value, name) for name in value.__dataclass_fields__}
     if isinstance(value, dict):
         pairs = ((name, _kept(item)) for name, item in value.items())
         return {name: item for name, item in pairs if item is not None and item not in ("", {}, [])}
-    if isinstance(value, list | tuple):
-        return [_kept(item) for item in value]
-    if isinstance(value, float):
-        return None if math.isnan(value) else float(f"{value:.{DIGITS}g}")
-    return None if value is pd.NA else value
+    return [_kept(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _dumps(value: object) -> str:
