@@ -195,6 +195,26 @@ def test_a_click_on_a_figure_opens_its_record(opened):
     assert not dialog.is_visible()
 
 
+def test_a_plot_has_a_point_for_each_accuracy_that_was_timed(opened):
+    page = opened("#machine=one")
+    table = page.locator("section", has=page.locator("table.cells")).first
+    rows = list(zip(column(page, "P50"), column(page, "Top-1"), strict=True))
+    both = [(p50, top1) for p50, top1 in rows if "-" not in (p50, top1)]
+
+    table.get_by_text("Time against accuracy").click()
+
+    points = table.locator("circle")
+    points.first.wait_for()
+    assert points.count() == len(both) > 2
+    fastest = min(both, key=lambda pair: float(pair[0]))
+    assert f"{fastest[1]} %" in table.locator("circle.ahead title").first.text_content()
+    points.first.click(force=True)
+    assert page.get_by_role("dialog").is_visible()
+    page.keyboard.press("Escape")
+    page.select_option("#precision", "bf16")
+    assert not points.first.is_visible()
+
+
 def test_the_keys_alone_are_enough(opened):
     page = opened()
 

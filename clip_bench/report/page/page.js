@@ -36,7 +36,8 @@ function readTable(table) {
   more.className = "more";
   const section = table.closest("section");
   section.append(more);
-  const state = { table, heads, rows, more, section, limit: FIRST };
+  const state = { table, heads, rows, more, section, limit: FIRST, fits: rows };
+  state.plot = addPlot(state);
   heads.forEach((head, place) => {
     const button = element("button", undefined, ...head.childNodes);
     button.type = "button";
@@ -48,6 +49,14 @@ function readTable(table) {
     show();
   });
   return state;
+}
+
+function addPlot(state) {
+  const plot = element("details", undefined, element("summary", "Time against accuracy"), element("div"));
+  plot.className = "plot";
+  plot.addEventListener("toggle", () => draw(state));
+  state.section.querySelector(".wide").before(plot);
+  return plot;
 }
 
 function order(state, place) {
@@ -100,8 +109,11 @@ function show() {
   const holds = ({ cell, words }) =>
     chosen.every(({ id, value }) => cell[id] === value) && wanted.every((word) => words.includes(word));
   let found = 0;
-  for (const { table, rows, more, section, limit } of tables) {
+  for (const state of tables) {
+    const { table, rows, more, section, limit } = state;
     const fits = rows.filter(holds);
+    state.fits = fits;
+    draw(state);
     table.tBodies[0].replaceChildren(...fits.slice(0, limit).map(({ row }) => row));
     section.hidden = fits.length === 0;
     more.hidden = fits.length <= limit;
@@ -110,6 +122,77 @@ function show() {
   }
   byId("count").textContent = `${found} of ${records.length} cells`;
   byId("none").hidden = found > 0;
+}
+
+/* Plots: of each model and data by itself: other accuracies are no rivals. */
+
+const SPAN = { left: 52, right: 540, top: 14, bottom: 214 };
+
+function drawn(tag, attributes, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+function draw({ plot, fits }) {
+  const points = fits.flatMap(({ row }) => {
+    const { cell, timing, quality, boundary } = recordOf(row);
+    const top1 = quality?.scores?.find(({ name }) => name === "top1");
+    if (!timing?.p50_ms || !top1) return [];
+    const kind = [cell.model, boundary?.data_sha256, top1.samples].join("\n");
+    const name = [cell.target, cell.precision, cell.variant, cell.machine].filter(Boolean).join(" ");
+    return [{ row, kind, name, samples: top1.samples, model: cell.model, x: timing.p50_ms, y: 100 * top1.value }];
+  });
+  plot.hidden = points.length < 3;
+  if (!plot.open || plot.hidden) return;
+  const kinds = [...new Set(points.map(({ kind }) => kind))];
+  plot.lastElementChild.replaceChildren(...kinds.map((each) => scatter(points.filter(({ kind }) => kind === each))));
+}
+
+function scatter(points) {
+  const [least, most] = [Math.min, Math.max].map((pick) => pick(...points.map(({ x }) => x)));
+  const [worst, best] = [Math.min, Math.max].map((pick) => pick(...points.map(({ y }) => y)));
+  const [slack, low, high] = [Math.max((best - worst) / 8, 0.2), Math.log(least / 1.15), Math.log(most * 1.15)];
+  const across = (x) => SPAN.left + ((Math.log(x) - low) / (high - low)) * (SPAN.right - SPAN.left);
+  const up = (y) => SPAN.bottom - ((y - worst + slack) / (best - worst + 2 * slack)) * (SPAN.bottom - SPAN.top);
+  const svg = drawn("svg", { viewBox: "0 0 560 256", role: "img" });
+  for (const x of ticks(least, most)) {
+    svg.append(drawn("line", { class: "rule", x1: across(x), x2: across(x), y1: SPAN.top, y2: SPAN.bottom }));
+    svg.append(drawn("text", { x: across(x), y: SPAN.bottom + 16, "text-anchor": "middle" }, String(x)));
+  }
+  for (const y of [worst, (worst + best) / 2, best]) {
+    svg.append(drawn("line", { class: "rule", x1: SPAN.left, x2: SPAN.right, y1: up(y), y2: up(y) }));
+    svg.append(drawn("text", { x: SPAN.left - 6, y: up(y) + 4, "text-anchor": "end" }, y.toFixed(1)));
+    if (worst === best) break;
+  }
+  const byTime = points.toSorted((one, other) => one.x - other.x || other.y - one.y);
+  const front = byTime.filter(({ y }, place) => byTime.slice(0, place).every((earlier) => earlier.y < y));
+  svg.append(drawn("polyline", { class: "front", points: front.map(({ x, y }) => `${across(x)},${up(y)}`).join(" ") }));
+  for (const point of byTime) {
+    const title = drawn("title", {}, `${point.name}: ${point.x} ms, ${point.y.toFixed(1)} %`);
+    const look = front.includes(point) ? "point ahead" : "point";
+    const shape = drawn("circle", { class: look, cx: across(point.x), cy: up(point.y), r: 5 }, title);
+    shape.addEventListener("click", () => openRecord(point.row));
+    svg.append(shape);
+  }
+  svg.append(drawn("text", { class: "name", x: (SPAN.left + SPAN.right) / 2, y: 250, "text-anchor": "middle" }, "P50 (ms, logarithmic)"));
+  const ahead = front.map(({ name }) => name).join("; ");
+  const { model, samples } = points[0];
+  const caption = `${model}: top-1 (%) over ${samples} samples against P50. Of these, nothing faster is as accurate as ${ahead}.`;
+  svg.setAttribute("aria-label", caption);
+  return element("figure", undefined, svg, element("figcaption", caption));
+}
+
+function ticks(least, most) {
+  const made = [];
+  for (let power = Math.floor(Math.log10(least)); power <= Math.log10(most); power += 1) {
+    for (const digit of [1, 2, 5]) {
+      const x = Number(`${digit}e${power}`);
+      if (x >= least / 1.15 && x <= most * 1.15) made.push(x);
+    }
+  }
+  return made;
 }
 
 /* Records: whatever a file says is put in as text. */

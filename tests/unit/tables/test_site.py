@@ -189,7 +189,7 @@ def test_any_words_are_one_line_without_markup(words):
 def test_the_page_loads_nothing_and_runs_its_own_script_alone(golden):
     html = made(golden)
 
-    assert REMOTE.search(html) is None
+    assert REMOTE.search(html.replace('"http://www.w3.org/2000/svg"', "")) is None  # a name: SVG has no other
     policy = next(attrs["content"] for _, attrs in Reader(html).elements if "http-equiv" in attrs)
     assert policy.startswith("default-src 'none';")
     hashed = base64.b64encode(hashlib.sha256(Reader(html).scripts[1].encode()).digest()).decode()
