@@ -44,7 +44,8 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     A page shows its machine's newest measurement of each cell: every runtime has an environment, and runs, of its own;
     its plots lie beside it, and such as it no longer has are removed. Runs with calibrated cells make
     ``<out_dir>/calibration.md``, too; one of these alone is a study, which is on no other page. ``<out_dir>/index.html``
-    shows and sorts the cells of all machines in a browser. The same runs always make the same bytes. Returns the pages, and then the plots.
+    shows and sorts the cells of all machines in a browser. The same runs always make the same bytes. Returns the pages,
+    and then the plots.
 
     Raises:
         UsageError: a path is no run and no finding, there is none, or a machine's name cannot name a folder.

@@ -197,6 +197,20 @@ def test_the_page_loads_nothing_and_runs_its_own_script_alone(golden):
     assert [attrs for tag, attrs in Reader(html).elements if tag == "link"] == [{"rel": "icon", "href": "data:,"}]
 
 
+def test_the_page_is_written_beside_the_others_and_links_runs_that_are_there(tmp_path):
+    run = tmp_path / "example" / "run.json"
+    run.parent.mkdir()
+    run.write_bytes(GOLDEN.read_bytes())
+
+    written = pages.write([tmp_path], tmp_path)
+
+    assert tmp_path / "index.html" in written
+    elements = Reader((tmp_path / "index.html").read_text(encoding="utf-8")).elements
+    links = {attrs["href"] for tag, attrs in elements if tag == "a" and "href" in attrs}
+    assert links == {"example/README.md", "example/run.json"}
+    assert all((tmp_path / link).is_file() for link in links)
+
+
 def test_the_same_runs_make_the_same_bytes(golden):
     assert made(golden, golden) == made(golden, golden)
 
