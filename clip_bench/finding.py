@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from clip_bench.errors import UsageError
+from clip_bench.record import encodable
 
 KEY = "finding"
 SCHEMA = 1
@@ -233,4 +234,5 @@ def read(path: Path) -> Finding:
         first = exc.errors()[0] if isinstance(exc, ValidationError) else {"loc": (), "msg": str(exc)}
         msg = f"{path}: {KEY}.{'.'.join(map(str, first['loc']))}: {first['msg']} (this version reads schema {SCHEMA})"
         raise UsageError(msg) from exc
-    return Finding(name=path.stem, datetime=str(data.get("datetime", "")), machine=machine, told=told)
+    place = encodable({"datetime": str(data.get("datetime", "")), "machine": machine})
+    return Finding(name=path.stem, told=told, **place)

@@ -368,4 +368,11 @@ def read(path: Path) -> Run:
     if not isinstance(machine, dict):
         msg = f"{path}: machine_info is not an object; give the JSON file of a run, as it was written"
         raise UsageError(msg)
-    return Run(name=path.stem, datetime=str(data.get("datetime", "")), machine=machine, entries=entries)
+    told = encodable({"datetime": str(data.get("datetime", "")), "machine": machine})
+    return Run(name=path.stem, entries=entries, **told)
+
+
+def encodable(data: dict[str, Any]) -> dict[str, Any]:
+    """*data* without what JSON can hold and UTF-8 cannot: half a character."""
+    told: dict[str, Any] = json.loads(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace"))
+    return told

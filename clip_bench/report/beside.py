@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from clip_bench.finding import Embedding, Finding, Indexing, Preprocessing, Retrieval
 from clip_bench.report import embedding, indexing, preprocessing, retrieval
+from clip_bench.report.figures import clean, linked
 
 HEADINGS = ("Embedding a folder", "Preprocessing", "Indexing", "Performance")
 
@@ -24,7 +25,7 @@ def sections(findings: Sequence[Finding]) -> Mapping[str, list[str]]:
     parts: dict[str, list[str]] = {heading: [] for heading in HEADINGS}
     embedded = []
     for each in newest(findings):
-        source = f"From [{each.name}.json]({each.name}.json), measured {each.datetime[:10] or 'on an unknown day'}."
+        source = f"From {linked(each.name)}, measured {clean(each.datetime[:10])}."
         match each.told:
             case Embedding():
                 embedded.append((source, each.told))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from urllib.parse import quote
 
 import pandas as pd
 from tabulate import tabulate
@@ -55,6 +57,11 @@ def clean(text: str) -> str:
     """A text that cannot break out of its cell: one line, no control characters; pipes, tags and links as entities."""
     line = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
     return line.replace("|", "&#124;").replace("<", "&lt;").replace("](", "]&#40;") or ABSENT
+
+
+def linked(name: str, folder: str = "") -> str:
+    """A link to the file *name*.json of a run, beside the page or in *folder*."""
+    return f"[{clean(name)}.json]({folder}{'/' if folder else ''}{quote(os.fsencode(name))}.json)"
 
 
 def shorten(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,12 +25,14 @@ from clip_bench.report import (
     site,
     surroundings,
 )
-from clip_bench.report.figures import clean, markdown
+from clip_bench.report.figures import clean, linked, markdown
 from clip_bench.report.profiles import profiles
 from clip_bench.report.rows import collect, frame
 from clip_bench.report.tables import full, hardware, holes
 
-FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LONGEST = 80  # characters of a folder's name
+FOLDER = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{,{LONGEST}}}")
+PARTS = re.compile(r"[A-Za-z0-9]+")
 DISTRIBUTED = "### How the latencies are distributed"
 FRONTS = (
     "Nothing of the same call is both faster and better than a cell on the Pareto front. It is drawn through medians: where "
@@ -48,7 +51,7 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     and then the plots.
 
     Raises:
-        UsageError: a path is no run and no finding, there is none, or a machine's name cannot name a folder.
+        UsageError: a path is no run and no finding, or there is none.
     """
     machines: dict[str, list[Run]] = {}
     found: dict[str, list[Finding]] = {}
@@ -113,7 +116,7 @@ def machine_page(
         "Cells without a time": [holes(table)],
         "Provenance": [_sources(shown), _others(older)],
     }
-    parts = [f"# {platforms.machine_name(newest.machine)}", markdown(("Machine", ""), facts, left=2)]
+    parts = [f"# {clean(platforms.machine_name(newest.machine))}", markdown(("Machine", ""), facts, left=2)]
     for heading, texts in sections.items():
         parts += [f"## {heading}", *texts] if any(texts) else []
     return _page(parts)
@@ -125,14 +128,12 @@ def overview(machines: Sequence[Sequence[Run]], *, studied: bool = False) -> str
     tables = [current(runs) for runs in machines]
     lines = []
     for (newest, *_), table in zip(machines, tables, strict=True):
-        name, told = platforms.machine_name(newest.machine), platforms.facts(newest.machine)
-        cells = _tally(list(table["outcome"]))
-        lines.append([f"[{name}]({name}/README.md)", clean(told["CPU"]), told["RAM"], _day(newest), cells])
+        told, cells = platforms.facts(newest.machine), _tally(list(table["outcome"]))
+        lines.append([_page_of(newest), clean(told["CPU"]), told["RAM"], _day(newest), cells])
     parts = ["# Reports", markdown(heads, lines, left=len(heads))]
     parts += ["What the calibration of quantized graphs changes: [calibration.md](calibration.md)."] if studied else []
     for (newest, *_), table in zip(machines, tables, strict=True):
-        name = platforms.machine_name(newest.machine)
-        parts += [f"## [{name}]({name}/README.md)", hardware(table)]
+        parts += [f"## {_page_of(newest)}", hardware(table)]
     return _page(parts)
 
 
@@ -152,7 +153,7 @@ def _put(files: Mapping[Path, str], folders: Sequence[Path]) -> None:
                 path.unlink()
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        path.write_text(text, encoding="utf-8", errors="replace", newline="\n")
 
 
 def _linked(files: Iterable[str]) -> str:
@@ -160,17 +161,21 @@ def _linked(files: Iterable[str]) -> str:
     return "\n\n".join(f"![{name.removesuffix('.svg')}]({name})" for name in files)
 
 
+def _page_of(run: Run) -> str:
+    """A link to the page of the machine of *run*."""
+    return f"[{clean(platforms.machine_name(run.machine))}]({_folder(run)}/README.md)"
+
+
 def _others(runs: Sequence[Run]) -> str:
     """The runs of which nothing is shown."""
-    told = ", ".join(f"[{run.name}.json]({run.name}.json) ({_day(run)})" for run in runs)
+    told = ", ".join(f"{linked(run.name)} ({_day(run)})" for run in runs)
     return f"Older runs: {told}." if told else ""
 
 
 def _sources(runs: Sequence[Run]) -> str:
     """Which runs the tables are from, with how their cells ended."""
     told = [
-        f"[{run.name}.json]({run.name}.json), measured {_day(run)}: {_tally([entry.outcome for entry in run.entries])}"
-        for run in runs
+        f"{linked(run.name)}, measured {_day(run)}: {_tally([entry.outcome for entry in run.entries])}" for run in runs
     ]
     if len(told) < 2:  # noqa: PLR2004  no list of one
         return f"The tables show {told[0]}." if told else ""
@@ -183,21 +188,22 @@ def calibration_page(machines: Mapping[str, Sequence[Run]]) -> str:
     parts = []
     for name, runs in machines.items():
         if chosen := [run for run in runs if calibration.concerned(run)]:
-            sources = ", ".join(f"[{run.name}.json]({name}/{run.name}.json) ({_day(run)})" for run in chosen)
+            sources = ", ".join(f"{linked(run.name, name)} ({_day(run)})" for run in chosen)
             parts += [f"## {name}", f"From {sources}; the newest result of each cell.", calibration.tables(chosen)]
     return _page(["# Calibration", calibration.legend(), *parts]) if parts else ""
 
 
 def _folder(run: Run | Finding) -> str:
+    """The machine's name where it can name a folder; else what of it can, and a hash, so that no two share one."""
     name = platforms.machine_name(run.machine)
-    if not FOLDER.fullmatch(name):
-        msg = f"{run.name}: the machine's name {name!r} cannot name a folder; use letters, digits, '.', '_' and '-'"
-        raise UsageError(msg)
-    return name
+    if FOLDER.fullmatch(name):
+        return name
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{'_'.join(PARTS.findall(name))[:LONGEST] or 'machine'}-{digest}"
 
 
 def _day(run: Run) -> str:
-    return run.datetime[:10] or "on an unknown day"
+    return clean(run.datetime[:10]) if run.datetime.strip() else "on an unknown day"
 
 
 def _tally(ended: Sequence[str]) -> str:

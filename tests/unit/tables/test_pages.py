@@ -1,6 +1,7 @@
 """Pages: one per machine, the newest run on it, the same bytes each time."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ def place(tmp_path):
         data = json.loads(GOLDEN.read_text(encoding="utf-8"))
         data["machine_info"]["clip_bench"] |= {"name": name} | facts
         data["datetime"] = f"{day}T00:00:00+00:00"
-        path = tmp_path / name.replace("/", "_") / f"{stem}.json"
+        path = tmp_path / re.sub(r"\W", "_", name)[:40] / f"{stem}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(data), encoding="utf-8")
         return path
@@ -112,11 +113,29 @@ def test_accelerators_are_told_by_name(place, tmp_path):
     assert "Example Accelerator 1, Example Accelerator 2" in page
 
 
-def test_a_machine_cannot_name_a_folder_elsewhere(place, tmp_path):
-    path = place("../elsewhere")
+@pytest.mark.parametrize(
+    "name",
+    ["../elsewhere", "a/b", "<script>alert(1)</script>", "[a](https://b)", "a" * 300, "\ud800", "|\n# b"],
+    ids=list("abcdefg"),
+)
+def test_a_hostile_machine_name_is_words_and_no_folder_elsewhere(place, tmp_path, name):
+    path, out = place(name), tmp_path / "out"
 
-    with pytest.raises(UsageError, match="cannot name a folder"):
-        write([path], tmp_path)
+    made = write([path], out)
+
+    assert all(each.resolve().is_relative_to(out.resolve()) for each in made)
+    assert len({each.parent for each in made}) == 2
+    for page in (each for each in made if each.suffix == ".md"):
+        text = page.read_text(encoding="utf-8")
+        assert "<script" not in text
+        assert "](https" not in text
+        assert not [line for line in text.splitlines() if line.startswith("# b")]
+
+
+def test_machines_whose_names_fold_alike_have_folders_of_their_own(place, tmp_path):
+    write([place("a b", stem="one"), place("a/b", stem="two")], tmp_path / "out")
+
+    assert len([path for path in (tmp_path / "out").iterdir() if path.is_dir()]) == 2
 
 
 def test_no_run_is_an_error(tmp_path):
