@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import json
 import re
 import sys
 from dataclasses import replace
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clip_bench import record
 from clip_bench.specs import Load, Pattern
 from clip_bench.timing.paired import Interval
 
-SCRIPTS = ("overhead", "benchmark_app", "ratios", "cost", "embed", "preprocess", "rewrites")
+SCRIPTS = ("overhead", "benchmark_app", "ratios", "cost", "embed", "preprocess", "rewrites", "pages")
 
 
 @pytest.fixture
@@ -289,3 +291,30 @@ def test_gains_are_of_a_cell_and_its_plain_twin(claim, small):
     }
     for plain, other in planned:
         assert other == replace(plain, variant=replace(plain.variant, rewrites=other.variant.rewrites))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "mib", "expected"),
+    [
+        (19.9, 1000.0, ["holds", "holds"]),
+        (20.1, 1000.0, ["does not hold", "holds"]),
+        (1.0, 1025.0, ["holds", "does not hold"]),
+    ],
+    ids=list("abc"),
+)
+def test_what_many_runs_cost_is_held_to_both_bounds(claim, seconds, mib, expected):
+    assert verdicts(claim("pages").told(seconds, mib)) == expected
+
+
+def test_many_runs_are_whole_and_unlike(claim, pytestconfig, tmp_path, monkeypatch):
+    script = claim("pages")
+    monkeypatch.setattr(script, "RUNS", 3)
+    monkeypatch.setattr(script, "CELLS", 7)
+    golden = pytestconfig.rootpath / "tests" / "unit" / "tables" / "golden" / "run.json"
+
+    script.copies(json.loads(golden.read_text(encoding="utf-8")), tmp_path)
+
+    found = [record.read(path) for path in sorted(tmp_path.rglob("*.json"))]
+    assert [len({entry.case for entry in run.entries}) for run in found] == [7] * 3
+    assert len({run.datetime for run in found}) == 3
+    assert {run.machine["name"] for run in found} == {"machine_0", "machine_1"}
