@@ -52,10 +52,10 @@ def served(folder: Path) -> Iterator[int]:
         UnavailableError: it does not start.
     """
     command = [sys.executable, "-I", "-c", SERVER, str(folder)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]  # noqa: S603  ourselves
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:  # noqa: S603  ourselves
         try:
-            told = process.stdout.readline()
+            told = process.stdout.readline() if process.stdout else ""
             if not told:
                 msg = f"no HTTP server could be started on {HOST}: is the loopback there?"
                 raise UnavailableError(msg)

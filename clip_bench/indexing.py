@@ -142,8 +142,10 @@ def search(
     answers, seconds = [], []
     for query in queries:
         began = clock()
-        asked = indexed.table.search(query, vector_column_name="embedding")
-        told = asked.distance_type("cosine").limit(k).select(["number", "_distance"]).to_arrow()  # type: ignore[attr-defined]
+        asked: Any = indexed.table.search(
+            query, vector_column_name="embedding"
+        )  # typed as any kind of query, not of vectors
+        told = asked.distance_type("cosine").limit(k).select(["number", "_distance"]).to_arrow()
         seconds.append(clock() - began)
         answers.append(told["number"].to_pylist())
     return agreement(answers, queries, indexed.rows, k), tuple(seconds)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clip_bench.commands import choosing, tell
 from clip_bench.errors import UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from clip_bench.embed import Plan
+    from clip_bench.specs import Case
 
 HELP = "embed a folder of pictures: any cell, decoding beside inference, resumed where it stopped"
 BATCH = 16
@@ -35,10 +40,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Embed; the exit status is 1 where files were left out."""
-    from clip_bench import embed, encoder, preprocess
+    from clip_bench import embed, encoder
     from clip_bench.finding import Embedding
     from clip_bench.report.embedding import page
-    from clip_bench.specs import Rewrite
 
     if options.workers is not None and options.workers < 1:
         msg = f"--workers {options.workers}: at least 1"
@@ -55,21 +59,7 @@ def run(options: argparse.Namespace) -> int:
     choosing.alone(several)
     case = several[0].image
     with encoder.opened(case, settings, batch=options.batch, instances=settings.threads) as opened:
-        plan = embed.Plan(
-            folder=options.folder,
-            out=options.out,
-            recipe={
-                "case": case.id,
-                "batch": options.batch,
-                "artifact": opened.artifact.key,
-                "preprocess": options.preprocess,
-            },
-            transform=preprocess.transform(
-                options.preprocess, case.model, pixels=Rewrite.FOLDED in case.variant.rewrites
-            ),
-            batch=options.batch,
-            workers=options.workers or settings.threads,
-        )
+        plan = _plan(options, case, opened.artifact.key, settings.threads)
         with tqdm(total=len(names), unit=" files", disable=None) as bar:  # None: not where stderr is no terminal
             summary = embed.run(plan, opened, bar.update)
         good = [name for name in names if name not in summary.bad][:SOME]
@@ -89,6 +79,23 @@ def run(options: argparse.Namespace) -> int:
     )
     tell(summary.lines())
     tell(["", *page([told]).splitlines(), ""] if halves else ())
-    choosing.keep(options, told, settings.threads)
+    if summary.images:  # a run that had nothing left to do takes no finding's place
+        choosing.keep(options, told, settings.threads)
     tell([str(options.out)])
     return int(bool(summary.bad))
+
+
+def _plan(options: argparse.Namespace, case: Case, artifact: str, threads: int) -> Plan:
+    from clip_bench import embed, preprocess
+    from clip_bench.specs import Rewrite
+
+    told = {"case": case.id, "batch": options.batch, "artifact": artifact, "preprocess": options.preprocess}
+    pixels = Rewrite.FOLDED in case.variant.rewrites
+    return embed.Plan(
+        folder=options.folder,
+        out=options.out,
+        recipe=told,
+        transform=preprocess.transform(options.preprocess, case.model, pixels=pixels),
+        batch=options.batch,
+        workers=options.workers or threads,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clip_bench.report.plots import GREY, MOST_LABELS, Sheet, check, colour, drawing, logarithmic, marker, printable
 
@@ -116,13 +116,19 @@ def _drawn(subject: str, scale: Scale, spots: Sequence[Spot], front: Sequence[Sp
 
 def _marks(axes: Axes, spots: Sequence[Spot], front: Sequence[Spot], label: str, index: int) -> Artist:
     """Draw the cells of *label*, filled where they are on the front; one to stand in the legend."""
-    look = {"linestyle": "none", "marker": marker(index), "color": colour(index), "markersize": 6.0, "zorder": 3}
+    look: dict[str, Any] = {
+        "linestyle": "none",
+        "marker": marker(index),
+        "color": colour(index),
+        "markersize": 6.0,
+        "zorder": 3,
+    }
     own = [spot for spot in spots if spot.label == label]
     for filled in (False, True):
         chosen = [spot for spot in own if (spot in front) is filled]
         xs, ys = [spot.ms for spot in chosen], [spot.good for spot in chosen]
-        axes.plot(xs, ys, fillstyle="full" if filled else "none", **look)  # type: ignore[arg-type]
-    return axes.plot([], [], **look)[0]  # type: ignore[arg-type]
+        axes.plot(xs, ys, fillstyle="full" if filled else "none", **look)
+    return axes.plot([], [], **look)[0]
 
 
 def _steps(front: Sequence[Spot], end: float) -> list[tuple[float, float]]:

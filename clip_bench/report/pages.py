@@ -27,7 +27,7 @@ from clip_bench.report import (
 )
 from clip_bench.report.figures import clean, linked, markdown
 from clip_bench.report.profiles import profiles
-from clip_bench.report.rows import collect, frame
+from clip_bench.report.rows import collect, frame, newest
 from clip_bench.report.tables import full, hardware, holes
 
 LONGEST = 80  # characters of a folder's name
@@ -97,10 +97,10 @@ def machine_page(
 
     *findings* are what commands measured beside the matrix; where there is nothing else, the one run is without cells.
     """
-    newest = runs[0]
+    latest = runs[0]
     shown = [run for run in runs if run.name in set(table["run"])]
     older = [run for run in runs if run not in shown and run.entries]
-    facts = [[label, clean(text)] for label, text in platforms.facts(newest.machine).items()]
+    facts = [[label, clean(text)] for label, text in platforms.facts(latest.machine).items()]
     sections = {
         "Hardware Test Results": [hardware(table), DISTRIBUTED if drawn["latency"] else "", _linked(drawn["latency"])],
         "Accuracy against latency": [FRONTS if drawn["front"] else "", _linked(drawn["front"])],
@@ -116,7 +116,7 @@ def machine_page(
         "Cells without a time": [holes(table)],
         "Provenance": [_sources(shown), _others(older)],
     }
-    parts = [f"# {clean(platforms.machine_name(newest.machine))}", markdown(("Machine", ""), facts, left=2)]
+    parts = [f"# {clean(platforms.machine_name(latest.machine))}", markdown(("Machine", ""), facts, left=2)]
     for heading, texts in sections.items():
         parts += [f"## {heading}", *texts] if any(texts) else []
     return _page(parts)
@@ -127,13 +127,13 @@ def overview(machines: Sequence[Sequence[Run]], *, studied: bool = False) -> str
     heads = ("Machine", "Chip", "RAM", "Newest run", "Cells")
     tables = [current(runs) for runs in machines]
     lines = []
-    for (newest, *_), table in zip(machines, tables, strict=True):
-        told, cells = platforms.facts(newest.machine), _tally(list(table["outcome"]))
-        lines.append([_page_of(newest), clean(told["CPU"]), told["RAM"], _day(newest), cells])
+    for (latest, *_), table in zip(machines, tables, strict=True):
+        told, cells = platforms.facts(latest.machine), _tally(list(table["outcome"]))
+        lines.append([_page_of(latest), clean(told["CPU"]), told["RAM"], _day(latest), cells])
     parts = ["# Reports", markdown(heads, lines, left=len(heads))]
     parts += ["What the calibration of quantized graphs changes: [calibration.md](calibration.md)."] if studied else []
-    for (newest, *_), table in zip(machines, tables, strict=True):
-        parts += [f"## {_page_of(newest)}", hardware(table)]
+    for (latest, *_), table in zip(machines, tables, strict=True):
+        parts += [f"## {_page_of(latest)}", hardware(table)]
     return _page(parts)
 
 
@@ -142,16 +142,12 @@ def current(runs: Sequence[Run]) -> pd.DataFrame:
 
     They are numbered as the entries of all *runs* are.
     """
-    places = [(number, entry) for number, run in enumerate(runs) for entry in run.entries]
-    chosen: dict[str, int] = {}
-    for skipped in (False, True):
-        for place, (_, entry) in enumerate(places):
-            if (entry.outcome is Outcome.SKIPPED) is skipped:
-                chosen.setdefault(entry.case, place)
-    needed = {places[place][0] for place in chosen.values()}  # whole runs: a speed-up is over a cell of its own run
+    owners = [number for number, run in enumerate(runs) for _ in run.entries]
+    places = newest(runs)
+    needed = {owners[place] for place in places}  # whole runs: a speed-up is over a cell of its own run
     table = frame([run for number, run in enumerate(runs) if number in needed])
-    table.index = pd.Index([place for place, (number, _) in enumerate(places) if number in needed], dtype="int64")
-    return table.loc[sorted(chosen.values())]
+    table.index = pd.Index([place for place, number in enumerate(owners) if number in needed], dtype="int64")
+    return table.loc[places]
 
 
 def _put(files: Mapping[Path, str], folders: Sequence[Path]) -> None:

@@ -259,7 +259,7 @@ class Sheet:
         title = {"va": "top", "fontsize": 10.5, "fontweight": "bold"}
         self.figure.text(LEFT / WIDTH, 1 - 0.08 / self.height, "\n".join(self.title), fontdict=title)
         drawn, told = io.StringIO(), {"Title": " ".join(self.title), "Date": None, "Creator": None}
-        FigureCanvasSVG(self.figure).print_svg(drawn, metadata=told)  # type: ignore[no-untyped-call]
+        FigureCanvasSVG(self.figure).print_svg(drawn, metadata=told)  # type: ignore[no-untyped-call]  # matplotlib's backends have no types
         return drawn.getvalue()
 
 

@@ -91,6 +91,20 @@ def frame(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
+def newest(runs: Sequence[Run]) -> list[int]:
+    """Which entries are the newest measurement of their cell, or of a cell never run its newest skip.
+
+    *runs* are newest first; entries are counted through all of them.
+    """
+    chosen: dict[str, int] = {}
+    entries = [entry for run in runs for entry in run.entries]
+    for skipped in (False, True):
+        for place, entry in enumerate(entries):
+            if (entry.outcome is Outcome.SKIPPED) is skipped:
+                chosen.setdefault(entry.case, place)
+    return sorted(chosen.values())
+
+
 def _kind(path: Path) -> str:
     """What a file seems to hold, by its key; empty for what is foreign."""
     keys = ("outcomes", finding.KEY)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clip_bench.errors import UsageError
 from clip_bench.record import Boundary, Entry, Outcome, Record, Run
 from clip_bench.report import platforms
-from clip_bench.report.rows import collect
+from clip_bench.report.rows import collect, newest
 from clip_bench.timing.rounds import checked
 
 # Of a boundary: what has to be equal, and what may differ, because it is what people compare.
@@ -73,16 +73,6 @@ class Side:
     cells: Mapping[str, Cell]
 
 
-def newest(runs: Iterable[Run]) -> list[tuple[Run, Entry]]:
-    """The newest measurement of each cell; of one never run its newest skip: what the pages show, too."""
-    found: dict[str, tuple[Run, Entry]] = {}
-    ordered = sorted(runs, key=lambda run: (run.datetime, run.name), reverse=True)
-    told = [(run, entry) for run in ordered for entry in run.entries]
-    for run, entry in sorted(told, key=lambda each: each[1].outcome is Outcome.SKIPPED):
-        found.setdefault(entry.case, (run, entry))
-    return list(found.values())
-
-
 def cells(path: Path) -> dict[str, Cell]:
     """The newest measurement of each cell of the run, or of the folder of runs, at *path*.
 
@@ -94,7 +84,9 @@ def cells(path: Path) -> dict[str, Cell]:
     if len(machines) != 1:
         msg = f"{path}: runs of {len(machines)} machines ({', '.join(machines)}); give the folder of one"
         raise UsageError(msg if machines else f"{path}: no run in this folder; {GIVE}")
-    return {entry.case: cell(run, entry) for run, entry in newest(runs)}
+    ordered = sorted(runs, key=lambda run: (run.datetime, run.name), reverse=True)
+    told = [(run, entry) for run in ordered for entry in run.entries]
+    return {entry.case: cell(run, entry) for run, entry in map(told.__getitem__, newest(ordered))}
 
 
 def cell(run: Run, entry: Entry) -> Cell:
