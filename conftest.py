@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_bench import backends, ceilings, gaps, machine, matrix, pipeline, record, settings
+from clip_bench import backends, ceilings, gaps, machine, matrix, pipeline, record, settings, witness
 from clip_bench.errors import ClipBenchError, PlacementError, UnavailableError, UnsupportedError, UsageError
 from clip_bench.ledger import Ledger
 from clip_bench.record import Entry, Outcome
@@ -319,9 +319,11 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     machine_info["node"] = facts["name"]
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, object]) -> None:
-    """Add every selected cell, timed or not."""
+    """Add every selected cell, timed or not, and the witness of all that the file holds."""
     output_json["outcomes"] = record.to_json(list(config.stash[LEDGER].entries.values()))
+    witness.seal(output_json)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

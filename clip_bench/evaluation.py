@@ -18,7 +18,7 @@ from clip_bench.models.feeds import Feeds
 from clip_bench.models.reference import Reference
 from clip_bench.models.weights import Source
 from clip_bench.quality import gates, metrics, noise, scores
-from clip_bench.record import Quality, Score
+from clip_bench.record import Answered, Quality
 from clip_bench.settings import SAMPLES, Settings
 from clip_bench.specs import Case, Device, ModelSpec, Tower
 from clip_bench.store import Store
@@ -44,8 +44,8 @@ def quality(case: Case, settings: Settings, outputs: Mapping[str, NDArray[np.gen
     drift = _noise(reference)
     floors = {name: drift[Tower.TEXT if name.startswith(Tower.TEXT) else Tower.IMAGE] for name in expected}
     whole = all(name in outputs and metrics.comparable(outputs[name], rows) for name, rows in expected.items())
-    scored = _scores(case, fed, reference, outputs) if case.model.trained and whole else ()
-    return gates.assess(case.precision, outputs, expected, floors, scored)
+    answered = _answered(case, fed, reference, outputs) if case.model.trained and whole else ()
+    return gates.assess(case.precision, outputs, expected, floors, answered)
 
 
 def _noise(reference: Reference) -> Mapping[Tower, noise.Noise]:
@@ -56,15 +56,15 @@ def _noise(reference: Reference) -> Mapping[Tower, noise.Noise]:
     return found
 
 
-def _scores(
+def _answered(
     case: Case, fed: Feeds, reference: Reference, outputs: Mapping[str, NDArray[np.generic]]
-) -> tuple[Score, ...]:
+) -> tuple[Answered, ...]:
     expected = reference.outputs(fed, case.tower)
     if case.tower is Tower.PAIR:
-        return scores.score_pair(outputs["logits"], expected["logits"], fed.answers)
+        return scores.answer_pair(outputs["logits"], expected["logits"], fed.answers)
     image = np.asarray(outputs.get("image_embedding", reference.image), np.float32)
     text = np.asarray(outputs.get("text_embedding", reference.text), np.float32)
-    return scores.score_towers(
+    return scores.answer_towers(
         scores.Embeddings(images=image, prompts=text[: fed.prompts], captions=text[fed.prompts :]),
         scores.Embeddings(
             images=reference.image, prompts=reference.text[: fed.prompts], captions=reference.text[fed.prompts :]

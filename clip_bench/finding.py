@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from clip_bench import jsonfile, witness
 from clip_bench.errors import UsageError
 from clip_bench.record import encodable
 
@@ -184,12 +185,13 @@ Told = Preprocessing | Indexing | Retrieval | Embedding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A file: its name, when and where it was measured, and what."""
+    """A file: its name, when and where it was measured, and what; the head of its witness, if it has one."""
 
     name: str
     datetime: str
     machine: dict[str, Any]
     told: Told
+    head: str = ""
 
 
 @cache
@@ -206,6 +208,7 @@ def to_json(told: Told, machine: Mapping[str, object]) -> str:
         "datetime": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine_info": {"clip_bench": machine},
     }
+    witness.seal(data)
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -215,14 +218,19 @@ def read(path: Path) -> Finding:
     Raises:
         UsageError: the file cannot be read, or is of another form or schema; the message names what does not fit.
     """
+    return from_file(path, jsonfile.load(path, "give the JSON file of a clip-bench command"))
+
+
+def from_file(path: Path, data: Any) -> Finding:  # noqa: ANN401  whatever the file holds
+    """The finding in *data*, what the file at *path* holds.
+
+    Raises:
+        UsageError: it is of another form or schema; the message names what does not fit.
+    """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
         told, found = data[KEY], data.get("schema")
         machine = data["machine_info"]["clip_bench"]
-    except OSError as exc:
-        msg = f"{path}: cannot be read ({exc.strerror}); give the JSON file of a clip-bench command"
-        raise UsageError(msg) from exc
-    except (ValueError, KeyError, TypeError) as exc:
+    except (KeyError, TypeError, AttributeError) as exc:
         msg = f"{path}: no finding of a clip-bench command ({type(exc).__name__}: {exc})"
         raise UsageError(msg) from exc
     if found != SCHEMA or not isinstance(machine, dict):
@@ -234,5 +242,5 @@ def read(path: Path) -> Finding:
         first = exc.errors()[0] if isinstance(exc, ValidationError) else {"loc": (), "msg": str(exc)}
         msg = f"{path}: {KEY}.{'.'.join(map(str, first['loc']))}: {first['msg']} (this version reads schema {SCHEMA})"
         raise UsageError(msg) from exc
-    place = encodable({"datetime": str(data.get("datetime", "")), "machine": machine})
+    place = encodable({"datetime": str(data.get("datetime", "")), "machine": machine, "head": witness.head(data)})
     return Finding(name=path.stem, told=told, **place)

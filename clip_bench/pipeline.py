@@ -257,6 +257,9 @@ def judge(prepared: Prepared, settings: Settings) -> Record:
         rows = None if case.variant.batch == 1 else prepared.samples  # the last call may be filled up
         outputs = {name: np.concatenate([answer[name] for answer in answers])[:rows] for name in first}
         judged = quality(case, settings, outputs)
+        if record.executed is not None:
+            executed = replace(record.executed, inputs=_digest(*prepared.calls), outputs=_digest(outputs))
+            record = replace(record, executed=executed)
     return replace(record, cold=cold, quality=judged, spent_s=spent.seconds)
 
 
@@ -403,24 +406,28 @@ def _still(prepared: Prepared, record: Record) -> Record:
     Raises:
         PlacementError: the work is done elsewhere than asked, or was.
     """
-    before, where = record.executed, placed(prepared.session, prepared.case)
+    where = placed(prepared.session, prepared.case)
     for other in prepared.others:
         placed(other, prepared.case)
     again, last = (_digest(prepared.session.run(prepared.calls[0])) for _ in range(2))
-    first = before.first_output if before else ""
-    if first and again == last != first:
+    before = record.executed or _executed(where)
+    if before.first_output and again == last != before.first_output:
         msg = "one input gave another output in the first call than it gives now: another device, or other kernels"
         raise PlacementError(msg)
-    note = "; ".join(filter(None, (where.note, "outputs vary from call to call" if again != last else "")))
-    device = before.device if before else ""
-    now = replace(_executed(where), note=note, device=device, first_output=first, last_output=last)
+    now = _executed(where)
+    note = "; ".join(filter(None, (now.note, "outputs vary from call to call" if again != last else "")))
+    now = replace(before, nodes=now.nodes, dtypes=now.dtypes, note=note, asked=now.asked, last_output=last)
     return replace(record, executed=now)
 
 
-def _digest(outputs: Arrays) -> str:
+def _digest(*several: Arrays) -> str:
     """A short hash of names, types and bits."""
-    parts = [f"{name} {rows.dtype} {rows.shape}".encode() + rows.tobytes() for name, rows in sorted(outputs.items())]
-    return sha256(b"".join(parts)).hexdigest()[:16]
+    found = sha256()
+    for arrays in several:
+        for name, rows in sorted(arrays.items()):
+            found.update(f"{name} {rows.dtype} {rows.shape}".encode())
+            found.update(rows.tobytes())
+    return found.hexdigest()[:16]
 
 
 def _boundary(

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from clip_bench import jsonfile, witness
 from clip_bench.errors import UsageError
 from clip_bench.memory import Step
 from clip_bench.specs import Case
@@ -24,7 +25,8 @@ from clip_bench.specs import Case
 # 2 adds, all with a default: what the runtime was told, which device it asked, two digests.
 # 3 adds, all with a default: how requests arrive, the steps before them, what else the machine did, work, energy, pairs.
 # 4 adds, all with a default: the exact rewrites, and what they feed.
-SCHEMA: Literal[4] = 4
+# 5 adds, all with a default: the values per sample that quality sums up, digests of what was fed and answered; a witness.
+SCHEMA: Literal[5] = 5
 
 
 class Outcome(StrEnum):
@@ -124,16 +126,50 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Each row of one output against the reference's: what a :class:`Similarity` sums up. Numbers, a space between two.
+
+    ``drift`` is 1 - cosine, ``identified`` 1 where no other reference row is nearer, ``difference`` the mean of
+    |output - reference| over the row; ``floor`` is the drift of the reference's own first rows when they are computed
+    ``again``, in another ``batch`` or with other ``threads``.
+    """
+
+    output: str
+    drift: str
+    identified: str
+    difference: str
+    floor: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What each query was answered, and by the reference: what several scores sum up. Numbers, a space between two.
+
+    Of the right answer its rank, 0 where nothing scored as high, -1 where it scored nothing: the score at each k of ``ks``
+    is the share of ranks below k. Without ``ks`` the class that was predicted, -1 where none was clearly best: the score
+    is the share of queries for which both predict the same.
+    """
+
+    name: str
+    ks: tuple[int, ...]
+    own: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
     """Agreement with the FP32 reference, and what the gate said of it (no failures: passed).
 
     ``scores`` hold accuracies and agreement: top1, top5, agreement, t2i_r1, i2t_r10, ...; they are empty where the
-    weights are random, because an accuracy would mean nothing.
+    weights are random, because an accuracy would mean nothing. ``compared`` and ``answered`` are the values per sample
+    of which both are made.
     """
 
     similarity: tuple[Similarity, ...]
     scores: tuple[Score, ...]
     failures: tuple[str, ...]
+    compared: tuple[Compared, ...] = ()
+    answered: tuple[Answered, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +276,8 @@ class Executed:
     """Where and in which type the nodes ran, by the runtime's evidence; empty where it does not tell.
 
     ``asked`` is the one of ``nodes`` that the target means, ``device`` what it was found to be. ``first_output`` and
-    ``last_output`` are digests of what one input gave in the first call and in the last.
+    ``last_output`` are digests of what one input gave in the first call and in the last, ``inputs`` and ``outputs`` of
+    all that the evaluation fed and was answered.
     """
 
     nodes: dict[str, int]
@@ -250,6 +287,8 @@ class Executed:
     device: str = ""
     first_output: str = ""
     last_output: str = ""
+    inputs: str = ""
+    outputs: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,7 +314,7 @@ class Record:
     paired: Paired | None = None
     work: Work | None = None
     spent_s: dict[str, float] = field(default_factory=dict)
-    schema: Literal[1, 2, 3, 4] = SCHEMA
+    schema: Literal[1, 2, 3, 4, 5] = SCHEMA
 
     @classmethod
     def empty(cls, case: Case) -> Record:
@@ -304,12 +343,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run file: its name, when and where it ran, and every planned cell."""
+    """A run file: its name, when and where it ran, every planned cell, and the head of its witness, if it has one."""
 
     name: str
     datetime: str
     machine: dict[str, Any]
     entries: tuple[Entry, ...]
+    head: str = ""
 
 
 @cache
@@ -345,14 +385,15 @@ def read(path: Path) -> Run:
     Raises:
         UsageError: the file is missing, is not JSON, is not a clip-bench run, or its records do not fit the schema.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        msg = f"{path}: cannot be read ({exc.strerror}); give the JSON file of a run"
-        raise UsageError(msg) from exc
-    except ValueError as exc:
-        msg = f"{path}: not JSON ({exc}); give the JSON file of a run"
-        raise UsageError(msg) from exc
+    return from_file(path, jsonfile.load(path, "give the JSON file of a run"))
+
+
+def from_file(path: Path, data: object) -> Run:
+    """The run in *data*, what the file at *path* holds.
+
+    Raises:
+        UsageError: it is not a clip-bench run, or its records do not fit the schema.
+    """
     if not isinstance(data, dict) or "outcomes" not in data:
         msg = (
             f"{path}: no clip-bench run in it (no 'outcomes'); make one with pytest --benchmark-only --reports reports"
@@ -368,7 +409,7 @@ def read(path: Path) -> Run:
     if not isinstance(machine, dict):
         msg = f"{path}: machine_info is not an object; give the JSON file of a run, as it was written"
         raise UsageError(msg)
-    told = encodable({"datetime": str(data.get("datetime", "")), "machine": machine})
+    told = encodable({"datetime": str(data.get("datetime", "")), "machine": machine, "head": witness.head(data)})
     return Run(name=path.stem, entries=entries, **told)
 
 

@@ -129,7 +129,7 @@ def _row(
         processed_diff=processed_diff,
         encode_diff=float(np.abs(own - reference).mean(dtype=np.float64)),
         cosine=float(metrics.cosine(own, reference).mean()),
-        same=metrics.identified(own, reference) if len(own) > 1 else None,
+        same=float(metrics.identified(own, reference).mean()) if len(own) > 1 else None,
         recall=recall,
     )
 

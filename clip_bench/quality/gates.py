@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_bench.quality import metrics
+from clip_bench.quality import scores as scoring
 from clip_bench.quality.metrics import Rows
 from clip_bench.quality.noise import Noise
-from clip_bench.record import Quality, Score, Similarity
+from clip_bench.record import Answered, Quality, Score, Similarity
 from clip_bench.specs import Precision
 
 Outputs = Mapping[str, NDArray[Any]]
@@ -79,21 +80,28 @@ def assess(
     tests: Outputs,
     references: Mapping[str, Rows],
     noise: Mapping[str, Noise],
-    scores: Sequence[Score] = (),
+    answered: Sequence[Answered] = (),
 ) -> Quality:
-    """The quality of a cell: similarity per output, its *scores*, and what the gate says.
+    """The quality of a cell: similarity per output, the scores of what it *answered*, and what the gate says.
 
     *tests*, *references* and *noise* are by output name, arrays (n, width) with the samples in one order. Whatever
     the cell gave, this raises nothing and every figure is finite; an output that cannot be compared has no
     similarity, and a failure instead.
     """
-    similarity = tuple(
-        metrics.similarity(name, tests[name], reference, noise[name].drift)
+    compared = tuple(
+        metrics.compare(name, tests[name], reference, noise[name].ways)
         for name, reference in references.items()
         if name in tests and len(reference) and metrics.comparable(tests[name], reference)
     )
-    failures = judge(precision, tests, references, similarity, scores)
-    return Quality(similarity=similarity, scores=tuple(scores), failures=failures)
+    similarity = tuple(metrics.similarity(each, metrics.between(references[each.output])) for each in compared)
+    scores = tuple(score for each in answered for score in scoring.summed(each))
+    return Quality(
+        similarity=similarity,
+        scores=scores,
+        failures=judge(precision, tests, references, similarity, scores),
+        compared=compared,
+        answered=tuple(answered),
+    )
 
 
 def judge(
@@ -107,8 +115,14 @@ def judge(
 
     *similarity* has one entry per output that can be compared, as :func:`assess` makes it.
     """
+    refused = refusals(tests, references, similarity, FLOORS[precision].identified)
+    return refused or unheld(precision, similarity, scores)
+
+
+def unheld(precision: Precision, similarity: Sequence[Similarity], scores: Sequence[Score]) -> tuple[str, ...]:
+    """The floors that the figures of a cell do not hold, a sentence each."""
     floors = FLOORS[precision]
-    return refusals(tests, references, similarity, floors.identified) or (
+    return (
         *(failure for figures in similarity for failure in _below(figures, precision, floors)),
         *(_lost_accuracy(score) for score in scores if _gated(score) and score.value < _due(score)),
     )

@@ -9,17 +9,20 @@ Two rules hold throughout, because ``argmax`` of NaN or of equal values is 0 and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_bench.record import Similarity
+from clip_bench.quality import values
+from clip_bench.record import Compared, Similarity
 
 Rows = NDArray[np.floating[Any]]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.integer[Any]]
+Numbers = NDArray[np.number[Any]]
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -108,22 +111,19 @@ def nearest(test: Rows, reference: Rows) -> Integers:
     return index
 
 
-def identified(test: Rows, reference: Rows) -> float:
-    """Share of rows whose own reference row is the nearest, or ties with it, as equal reference rows do.
+def identified(test: Rows, reference: Rows) -> Bools:
+    """Whether each row's own reference row is the nearest, (n,), or ties with it, as equal reference rows do.
 
     This is what catches permuted rows where the mean cosine cannot: with random weights, embeddings of different
     samples can have cosines of 0.99.
     """
     own, best = drift(test, reference), drift(test, reference[nearest(test, reference)])
-    return _share((own <= best + TIE) & normalised(test).any(axis=-1))
+    found: Bools = (own <= best + TIE) & normalised(test).any(axis=-1)
+    return found
 
 
-def similarity(output: str, test: Rows, reference: Rows, floor_drift: float) -> Similarity:
-    """Compare one output, (n, width), with the reference's, row by row.
-
-    The mean cosine is what the Olive CLIP examples publish as Degrad = 100 (1 - mean). *floor_drift* is the noise
-    floor (:attr:`clip_bench.quality.noise.Noise.drift`), held at :data:`LEAST_FLOOR` or above so that a reference
-    that repeats itself to the bit still gives a finite ratio.
+def compare(output: str, test: Rows, reference: Rows, floor: Mapping[str, Floats]) -> Compared:
+    """One output, (n, width), against the reference's, row by row; *floor* is the reference's own drift, by the way.
 
     Raises:
         ValueError: the shapes differ, or there are no rows.
@@ -132,27 +132,49 @@ def similarity(output: str, test: Rows, reference: Rows, floor_drift: float) -> 
     if not drifts.size:
         msg = f"{output}: no rows to compare; give at least one"
         raise ValueError(msg)
-    floor = max(floor_drift, LEAST_FLOOR)
-    cosines = 1.0 - drifts
-    return Similarity(
+    return Compared(
         output=output,
+        drift=values.told(drifts),
+        identified=values.told(identified(test, reference)),
+        difference=values.told(difference(test, reference)),
+        floor={way: values.told(rows) for way, rows in floor.items()},
+    )
+
+
+def similarity(compared: Compared, between: float) -> Similarity:
+    """The figures of one output, from its values per row, and from *between*, which is the reference's own.
+
+    The mean cosine is what the Olive CLIP examples publish as Degrad = 100 (1 - mean). The noise floor is the largest
+    mean drift of ``compared.floor``, held at :data:`LEAST_FLOOR` or above so that a reference that repeats itself to
+    the bit still gives a finite ratio.
+
+    Raises:
+        UsageError: what should be numbers is not.
+    """
+    drifts = values.read(compared.drift)
+    floor = max((values.mean(rows) for rows in compared.floor.values()), default=0.0)
+    floor = max(floor, LEAST_FLOOR)
+    cosines = 1.0 - drifts
+    off = values.mean(compared.difference)
+    return Similarity(
+        output=compared.output,
         rows=len(drifts),
         mean=float(1.0 - drifts.mean()),
         minimum=float(cosines.min()),
         p1=float(np.percentile(cosines, 1)),
-        between=between(reference),
-        identified=identified(test, reference),
+        between=between,
+        identified=values.mean(compared.identified),
         floor_drift=floor,
         drift_ratio=float(drifts.mean() / floor),
-        difference=difference(test, reference),
+        difference=off if np.isfinite(off) else None,
     )
 
 
-def difference(test: Rows, reference: Rows) -> float | None:
-    """The mean of |*test* - *reference*| over all values, as they are; None where one of them is not finite."""
+def difference(test: Rows, reference: Rows) -> Floats:
+    """The mean of |*test* - *reference*| over each row as it is, (n,); not finite where a value is not."""
     with np.errstate(invalid="ignore", over="ignore"):
-        mean = float(np.abs(np.asarray(test, np.float64) - reference).mean())
-    return mean if np.isfinite(mean) else None
+        rows: Floats = np.abs(np.asarray(test, np.float64) - reference).mean(axis=-1)
+    return rows
 
 
 def rank(queries: Rows, items: Rows) -> Floats:
@@ -164,11 +186,10 @@ def rank(queries: Rows, items: Rows) -> Floats:
     return cosines
 
 
-def topk(scores: Rows, labels: Integers, k: int) -> float:
-    """Share of samples whose right class is among the *k* best of *scores*, (n, classes).
+def ranks(scores: Rows, labels: Integers) -> Integers:
+    """How many other classes score as high as each sample's right one or higher, (n,), of *scores*, (n, classes).
 
-    A hit needs fewer than *k* other classes that score as high or higher, so constant logits score 0 for every
-    *k* < classes. NaN at the right class is a miss; NaN elsewhere counts as higher.
+    -1 where the right class has no finite score: a miss. NaN elsewhere counts as higher, so constant logits rank last.
 
     Raises:
         ValueError: *labels* is not (n,), or holds a class that is not there.
@@ -179,14 +200,13 @@ def topk(scores: Rows, labels: Integers, k: int) -> float:
         msg = f"labels must be ({samples},) integers from 0 to {classes - 1}; leave unlabelled samples out"
         raise ValueError(msg)
     right = wide[np.arange(samples), labels]
-    return _share(np.isfinite(right) & (_rivals(wide, right).sum(axis=1) - 1 < k))
+    return np.where(np.isfinite(right), _rivals(wide, right).sum(axis=1) - 1, -1)
 
 
-def recall(scores: Rows, positives: Bools, k: int) -> float:
-    """Share of queries with any of their positives among the *k* best items: R@k of the CLIP paper's retrieval.
+def places(scores: Rows, positives: Bools) -> Integers:
+    """How many wrong items score as high as each query's best right one or higher, (queries,); -1 as in :func:`ranks`.
 
-    *scores* and *positives* are (queries, items). Ties and NaN count as in :func:`topk`; a query without positives
-    is a miss. Source: Radford et al. 2021, arXiv:2103.00020, retrieval on Flickr30k and MSCOCO.
+    *scores* and *positives* are (queries, items); a query without positives is -1.
 
     Raises:
         ValueError: the shapes differ.
@@ -197,8 +217,30 @@ def recall(scores: Rows, positives: Bools, k: int) -> float:
         raise ValueError(msg)
     usable = positives & np.isfinite(wide)
     best = np.where(usable, wide, -np.inf).max(axis=1, initial=-np.inf)
-    ahead = (_rivals(wide, best) & ~positives).sum(axis=1)
-    return _share(np.isfinite(best) & (ahead < k))
+    return np.where(np.isfinite(best), (_rivals(wide, best) & ~positives).sum(axis=1), -1)
+
+
+def share(ranks: Numbers, k: int) -> float:
+    """Share of queries whose right answer is among the best *k*: top-k, or R@k; 0 of nothing is 0.
+
+    R@k is that of the CLIP paper's retrieval on Flickr30k and MSCOCO: Radford et al. 2021, arXiv:2103.00020.
+    """
+    return _share((ranks >= 0) & (ranks < k))
+
+
+def topk(scores: Rows, labels: Integers, k: int) -> float:
+    """:func:`share` of the :func:`ranks`: constant logits score 0 for every *k* < classes."""
+    return share(ranks(scores, labels), k)
+
+
+def recall(scores: Rows, positives: Bools, k: int) -> float:
+    """:func:`share` of the :func:`places`: any of a query's positives among the *k* best items."""
+    return share(places(scores, positives), k)
+
+
+def alike(own: Numbers, reference: Numbers) -> float:
+    """Share of samples for which both predict the same; -1, which is no prediction, never agrees."""
+    return _share((own == reference) & (own >= 0))
 
 
 def agreement(test_scores: Rows, reference_scores: Rows) -> float:
@@ -210,11 +252,10 @@ def agreement(test_scores: Rows, reference_scores: Rows) -> float:
     if test_scores.shape != reference_scores.shape:
         msg = f"scores of shapes {test_scores.shape} and {reference_scores.shape} must both be (n, classes)"
         raise ValueError(msg)
-    ours, theirs = _best(test_scores), _best(reference_scores)
-    return _share((ours == theirs) & (ours >= 0))
+    return alike(predicted(test_scores), predicted(reference_scores))
 
 
-def _best(scores: Rows) -> Integers:
+def predicted(scores: Rows) -> Integers:
     """The best class of each sample, (n,); -1 where it is tied or the row is not finite."""
     wide = np.asarray(scores, dtype=np.float64)
     clear = np.isfinite(wide).all(axis=1) & (_rivals(wide, wide.max(axis=1)).sum(axis=1) == 1)

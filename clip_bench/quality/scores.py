@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_bench.quality import metrics
+from clip_bench.quality import metrics, values
 from clip_bench.quality.metrics import Bools, Integers, Rows
-from clip_bench.record import Score
+from clip_bench.record import Answered, Score
 
 TOPS = (1, 5)
 RECALLS = (1, 5, 10)
@@ -54,8 +54,10 @@ def match_captions(captions: Sequence[str], owners: Integers, pictures: int) -> 
     return owned[:, words]
 
 
-def score_towers(tested: Embeddings, reference: Embeddings, *, labels: Integers, positives: Bools) -> tuple[Score, ...]:
-    """Zero-shot top1 and top5, agreement, and retrieval t2i and i2t at 1, 5 and 10.
+def answer_towers(
+    tested: Embeddings, reference: Embeddings, *, labels: Integers, positives: Bools
+) -> tuple[Answered, ...]:
+    """What each picture and each caption is answered: of that zero-shot top1 and top5, agreement, and retrieval t2i and i2t at 1, 5 and 10.
 
     *labels*, (pictures,), holds each picture's class, -1 where it has none; *positives*, (pictures, captions), comes
     from :func:`match_captions`. Top *k* is over the labelled pictures, agreement over all, because it needs no label;
@@ -75,8 +77,8 @@ def score_towers(tested: Embeddings, reference: Embeddings, *, labels: Integers,
     return (*_classify(tested, reference, labels), *_retrieve(tested, reference, positives))
 
 
-def score_pair(logits: NDArray[Any], reference: Rows, answers: Integers) -> tuple[Score, ...]:
-    """top1 and agreement of a fused graph's logits, (n, texts); *answers*, (n,), are at random places.
+def answer_pair(logits: NDArray[Any], reference: Rows, answers: Integers) -> tuple[Answered, ...]:
+    """Of top1 and agreement of a fused graph's logits, (n, texts); *answers*, (n,), are at random places.
 
     Raises:
         ValueError: *answers* does not fit the reference.
@@ -86,47 +88,61 @@ def score_pair(logits: NDArray[Any], reference: Rows, answers: Integers) -> tupl
     return (*_tops(logits, reference, answers, (1,)), *_agree(logits, reference))
 
 
-def _classify(tested: Embeddings, reference: Embeddings, labels: Integers) -> tuple[Score, ...]:
+def summed(answered: Answered) -> tuple[Score, ...]:
+    """The scores of what was answered, from its values per sample: one for each k, or the agreement.
+
+    Raises:
+        UsageError: what should be numbers is not.
+    """
+    own, reference = values.read(answered.own), values.read(answered.reference)
+    if not answered.ks:
+        return (Score(name=answered.name, value=metrics.alike(own, reference), reference=1.0, samples=len(own)),)
+    return tuple(
+        Score(
+            name=f"{answered.name}{k}",
+            value=metrics.share(own, k),
+            reference=metrics.share(reference, k),
+            samples=len(own),
+        )
+        for k in answered.ks
+    )
+
+
+def _classify(tested: Embeddings, reference: Embeddings, labels: Integers) -> tuple[Answered, ...]:
     test, expected = metrics.rank(tested.images, tested.prompts), metrics.rank(reference.images, reference.prompts)
     known = labels >= 0
     return (*_tops(test[known], expected[known], labels[known], TOPS), *_agree(test, expected))
 
 
-def _retrieve(tested: Embeddings, reference: Embeddings, positives: Bools) -> tuple[Score, ...]:
+def _retrieve(tested: Embeddings, reference: Embeddings, positives: Bools) -> tuple[Answered, ...]:
     pictures, captions = positives.any(axis=1), positives.any(axis=0)
     right = positives[np.ix_(pictures, captions)]
     test = metrics.rank(tested.images[pictures], tested.captions[captions])
     expected = metrics.rank(reference.images[pictures], reference.captions[captions])
     directions = (("t2i", test.T, expected.T, right.T), ("i2t", test, expected, right))
     return tuple(
-        Score(
-            name=f"{direction}_r{k}",
-            value=metrics.recall(ours, targets, k),
-            reference=metrics.recall(theirs, targets, k),
-            samples=len(targets),
+        Answered(
+            name=f"{direction}_r",
+            ks=tuple(k for k in RECALLS if k <= (~targets).sum(axis=1).min()),
+            own=values.told(metrics.places(ours, targets)),
+            reference=values.told(metrics.places(theirs, targets)),
         )
         for direction, ours, theirs, targets in directions
-        for k in RECALLS
-        if len(targets) and k <= (~targets).sum(axis=1).min()
+        if len(targets) and (~targets).sum(axis=1).min()
     )
 
 
-def _tops(test: Rows, expected: Rows, labels: Integers, ks: Sequence[int]) -> tuple[Score, ...]:
-    samples, classes = test.shape
-    return tuple(
-        Score(
-            name=f"top{k}",
-            value=metrics.topk(test, labels, k),
-            reference=metrics.topk(expected, labels, k),
-            samples=samples,
-        )
-        for k in ks
-        if samples and k < classes
-    )
-
-
-def _agree(test: Rows, expected: Rows) -> tuple[Score, ...]:
+def _tops(test: Rows, expected: Rows, labels: Integers, ks: Sequence[int]) -> tuple[Answered, ...]:
     samples, classes = test.shape
     if not samples or classes < 2:  # noqa: PLR2004
         return ()
-    return (Score(name="agreement", value=metrics.agreement(test, expected), reference=1.0, samples=samples),)
+    own, reference = values.told(metrics.ranks(test, labels)), values.told(metrics.ranks(expected, labels))
+    return (Answered(name="top", ks=tuple(k for k in ks if k < classes), own=own, reference=reference),)
+
+
+def _agree(test: Rows, expected: Rows) -> tuple[Answered, ...]:
+    samples, classes = test.shape
+    if not samples or classes < 2:  # noqa: PLR2004
+        return ()
+    own, reference = values.told(metrics.predicted(test)), values.told(metrics.predicted(expected))
+    return (Answered(name="agreement", ks=(), own=own, reference=reference),)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from clip_bench import jsonfile
 from clip_bench.errors import UsageError
 from clip_bench.report.sides import GIVE, Cell, Side, believable, cells
 
@@ -23,17 +23,7 @@ def read(paths: Sequence[Path]) -> list[Side]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as exc:
-        msg = f"{path}: cannot be read ({exc.strerror}); {GIVE}"
-        raise UsageError(msg) from exc
-    except RecursionError as exc:
-        msg = f"{path}: nested too deeply; {GIVE}"
-        raise UsageError(msg) from exc
-    except ValueError as exc:
-        msg = f"{path}: not JSON ({exc}); {GIVE}"
-        raise UsageError(msg) from exc
+    data = jsonfile.load(path, GIVE)
     if not isinstance(data, dict) or not {"outcomes", "benchmarks"} & data.keys():
         msg = f"{path}: neither 'outcomes' nor 'benchmarks' in it; {GIVE}"
         raise UsageError(msg)

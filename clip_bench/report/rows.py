@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Iterable, Sequence
@@ -10,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from clip_bench import finding, specs
+from clip_bench import finding, jsonfile, specs
 from clip_bench.errors import UsageError
 from clip_bench.finding import Finding
-from clip_bench.record import Boundary, Cold, Entry, Outcome, Quality, Record, Run, read
+from clip_bench.record import Boundary, Cold, Entry, Outcome, Quality, Record, Run, from_file
 from clip_bench.report import platforms, roofs, speedups, timed, variants
 from clip_bench.report.roofs import Ceilings
 from clip_bench.specs import Precision
@@ -62,17 +61,38 @@ def collect(paths: Iterable[Path]) -> tuple[list[Run], list[Finding]]:
     Raises:
         UsageError: a named file is neither, or one is damaged or of another schema.
     """
-    found: dict[Path, str] = {}
+    runs: dict[Path, Run] = {}
+    findings: dict[Path, Finding] = {}
     foreign = 0
     for path in paths:
-        inside = sorted(path.rglob("*.json")) if path.is_dir() else [path]
-        kinds = {file: _kind(file) for file in inside}
-        foreign += sum(not kind for kind in kinds.values()) if path.is_dir() else 0
-        found |= {file.resolve(): kind for file, kind in kinds.items() if kind or not path.is_dir()}
+        for file in sorted(path.rglob("*.json")) if path.is_dir() else [path]:
+            if (key := file.resolve()) in runs or key in findings:
+                continue
+            try:
+                data = jsonfile.load(file, "give the JSON file of a run")
+            except UsageError:
+                if path.is_dir() and not _begun(file):
+                    foreign += 1
+                    continue
+                raise
+            if isinstance(data, dict) and finding.KEY in data:
+                findings[key] = finding.from_file(file, data)
+            elif path.is_dir() and not (isinstance(data, dict) and "outcomes" in data):
+                foreign += 1
+            else:
+                runs[key] = from_file(file, data)
     if foreign:
         logging.getLogger(__name__).warning("%d JSON files that are no clip-bench run were left out", foreign)
-    runs = [read(file) for file, kind in found.items() if kind != finding.KEY]
-    return runs, [finding.read(file) for file, kind in found.items() if kind == finding.KEY]
+    return list(runs.values()), list(findings.values())
+
+
+def _begun(path: Path) -> bool:
+    """Whether a file that is no JSON may be a run or a finding that was cut short, or cannot be read at all."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+    return any(f'"{key}"' in text for key in ("outcomes", finding.KEY))
 
 
 def frame(runs: Sequence[Run]) -> pd.DataFrame:
@@ -103,20 +123,6 @@ def newest(runs: Sequence[Run]) -> list[int]:
             if (entry.outcome is Outcome.SKIPPED) is skipped:
                 chosen.setdefault(entry.case, place)
     return sorted(chosen.values())
-
-
-def _kind(path: Path) -> str:
-    """What a file seems to hold, by its key; empty for what is foreign."""
-    keys = ("outcomes", finding.KEY)
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return keys[0]  # read() says why
-    try:
-        data = json.loads(text)
-    except ValueError:
-        return next((key for key in keys if f'"{key}"' in text), "")  # one cut short is not foreign: let read() say so
-    return next((key for key in keys if key in data), "") if isinstance(data, dict) else ""
 
 
 def _of_run(run: Run) -> list[Row]:

@@ -66,7 +66,7 @@ def test_what_is_no_such_file_is_refused(tmp_path, content):
     path = tmp_path / "told.json"
     path.write_text(content, encoding="utf-8")
 
-    with pytest.raises(UsageError, match="no finding of a clip-bench command"):
+    with pytest.raises(UsageError, match="of a clip-bench command"):
         finding.read(path)
 
 

@@ -36,8 +36,8 @@ def _measure(samples: Samples) -> dict[str, float]:
         image = towers.module(model, Tower.IMAGE, torch.float32)(torch.from_numpy(fed.image)).numpy()
         text = towers.module(model, Tower.TEXT, torch.float32)(torch.from_numpy(fed.tokens)).numpy()
     embeddings = scores.Embeddings(images=image, prompts=text[: fed.prompts], captions=text[fed.prompts :])
-    found = scores.score_towers(embeddings, embeddings, labels=fed.labels, positives=fed.positives)
-    return {score.name: score.value for score in found}
+    answered = scores.answer_towers(embeddings, embeddings, labels=fed.labels, positives=fed.positives)
+    return {score.name: score.value for each in answered for score in scores.summed(each)}
 
 
 def table(measured: dict[str, dict[str, float]]) -> str:

@@ -29,7 +29,7 @@ from clip_bench.quality.noise import Noise
 from clip_bench.specs import Format, Precision, Tower
 
 STANDINS = Path(__file__).parent.parent / "standins"
-QUIET = Noise(again=0.0, batch=1e-13, threads=1e-14)
+QUIET = Noise(again=np.zeros(9), batch=np.full(9, 1e-13), threads=np.full(9, 1e-14))
 BATCH = "8"
 TOWERS = [
     pytest.param(Tower.IMAGE, id="vision"),

@@ -118,7 +118,7 @@ class Owner:
             outputs = others.submit(self.shapes.answers, session, tower).result()
         expected = self.shapes.reference.outputs(self.shapes.fed, tower)
         assert all(rows.dtype == np.float32 for rows in outputs.values())
-        still = dict.fromkeys(expected, Noise(again=0, batch=0, threads=0))
+        still = dict.fromkeys(expected, Noise(**dict.fromkeys(("again", "batch", "threads"), np.zeros(9))))
         return gates.assess(Precision.FP16, outputs, expected, still).failures
 
 

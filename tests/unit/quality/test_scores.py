@@ -31,7 +31,8 @@ def world(seed=1):
 
 
 def scored(tested, reference, labels, positives):
-    return {each.name: each for each in scores.score_towers(tested, reference, labels=labels, positives=positives)}
+    answered = scores.answer_towers(tested, reference, labels=labels, positives=positives)
+    return {score.name: score for each in answered for score in scores.summed(each)}
 
 
 def swapped(embeddings, **parts):
@@ -180,7 +181,7 @@ def test_labels_and_positives_that_do_not_fit_are_an_error(slip):
     given_ = {"labels": labels, "positives": positives}
 
     with pytest.raises(ValueError, match="must be"):
-        scores.score_towers(reference, reference, **given_ | {slip: given_[slip][1:]})
+        scores.answer_towers(reference, reference, **given_ | {slip: given_[slip][1:]})
 
 
 def test_captions_of_equal_words_are_right_for_each_others_pictures():
@@ -202,12 +203,16 @@ def fused(seed=5):
     return logits, answers
 
 
+def paired(tested, logits, answers):
+    return [score for each in scores.answer_pair(tested, logits, answers) for score in scores.summed(each)]
+
+
 def test_fused_logits_score_by_their_answers():
     logits, answers = fused()
     tested = logits.copy()
     tested[:5] = -tested[:5]
 
-    top, agreement = scores.score_pair(tested, logits, answers)
+    top, agreement = paired(tested, logits, answers)
 
     assert (top.name, top.value, top.reference, top.samples) == ("top1", 0.9, 1.0, 50)
     assert (agreement.name, agreement.value, agreement.reference) == ("agreement", 0.9, 1.0)
@@ -217,7 +222,7 @@ def test_fused_logits_score_by_their_answers():
 def test_constant_logits_score_nought_though_an_answer_stands_first(value):
     logits, answers = fused()
 
-    found = scores.score_pair(np.full_like(logits, value), logits, answers * 0)
+    found = paired(np.full_like(logits, value), logits, answers * 0)
 
     assert [score.value for score in found] == [0.0, 0.0]
 
@@ -225,5 +230,5 @@ def test_constant_logits_score_nought_though_an_answer_stands_first(value):
 def test_logits_that_cannot_be_compared_give_no_score():
     logits, answers = fused()
 
-    assert scores.score_pair(logits[:, :9], logits, answers) == ()
-    assert scores.score_pair(logits[:0], logits[:0], answers[:0]) == ()
+    assert scores.answer_pair(logits[:, :9], logits, answers) == ()
+    assert scores.answer_pair(logits[:0], logits[:0], answers[:0]) == ()

@@ -114,5 +114,5 @@ def test_a_finding_cut_off_is_an_error_that_names_it(tmp_path):
     text = finding.to_json(every()[0], MACHINE)
     (tmp_path / "cut.json").write_text(text[: len(text) // 2], encoding="utf-8")
 
-    with pytest.raises(UsageError, match=r"cut\.json: no finding of a clip-bench command"):
+    with pytest.raises(UsageError, match=r"cut\.json: not JSON"):
         pages.write([tmp_path], tmp_path / "out")
