@@ -27,6 +27,7 @@ from clip_bench.commands import (
     timings,
     tokens,
     topk,
+    verify,
 )
 from clip_bench.errors import ClipBenchError
 
@@ -38,6 +39,7 @@ COMMANDS: Mapping[str, Command] = {
     "ceilings": ceilings,
     "preprocess": preprocess,
     "report": report,
+    "verify": verify,
     "compare": compare,
     "history": history,
     "best": best,

@@ -343,13 +343,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run file: its name, when and where it ran, every planned cell, and the head of its witness, if it has one."""
+    """A run file: its name, when and where it ran, every planned cell, the head of its witness, and where it lies."""
 
     name: str
     datetime: str
     machine: dict[str, Any]
     entries: tuple[Entry, ...]
     head: str = ""
+    path: Path | None = None
 
 
 @cache
@@ -388,8 +389,8 @@ def read(path: Path) -> Run:
     return from_file(path, jsonfile.load(path, "give the JSON file of a run"))
 
 
-def from_file(path: Path, data: object) -> Run:
-    """The run in *data*, what the file at *path* holds.
+def from_file(path: Path, data: object, *, samples: bool = True) -> Run:
+    """The run in *data*, what the file at *path* holds; without *samples* its values per sample, most of it, are left out.
 
     Raises:
         UsageError: it is not a clip-bench run, or its records do not fit the schema.
@@ -400,7 +401,7 @@ def from_file(path: Path, data: object) -> Run:
         )
         raise UsageError(msg)
     try:
-        entries = from_json(data["outcomes"])
+        entries = from_json(data["outcomes"] if samples else _summed(data["outcomes"]))
     except UsageError as exc:
         msg = f"{path}: {exc}"
         raise UsageError(msg) from exc
@@ -410,7 +411,18 @@ def from_file(path: Path, data: object) -> Run:
         msg = f"{path}: machine_info is not an object; give the JSON file of a run, as it was written"
         raise UsageError(msg)
     told = encodable({"datetime": str(data.get("datetime", "")), "machine": machine, "head": witness.head(data)})
-    return Run(name=path.stem, entries=entries, **told)
+    return Run(name=path.stem, entries=entries, path=path, **told)
+
+
+def _summed(outcomes: object) -> object:
+    """*outcomes* without the values per sample: memory for hundreds of runs whose tables need none of them."""
+    for entry in outcomes if isinstance(outcomes, list) else []:
+        record = entry.get("record") if isinstance(entry, dict) else None
+        quality = record.get("quality") if isinstance(record, dict) else None
+        if isinstance(quality, dict):
+            quality.pop("compared", None)
+            quality.pop("answered", None)
+    return outcomes
 
 
 def encodable(data: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def faults(data: Data) -> list[str]:
     told = data.get(KEY)
     if not isinstance(told, dict) or told.get("schema") != SCHEMA or not isinstance(told.get("links"), list):
         return ["it has no witness, so nothing tells whether it was edited; measure it again with this version"]
-    links = [tuple(each) if isinstance(each, list) else ("", each) for each in told["links"]]
+    links = [each if isinstance(each, list) and each else [None] for each in told["links"]]
     parts = list(_parts(data))
     if [name for name, *_ in links] != [name for name, _ in parts]:
         return ["its cells are not those that were sealed: one was added, taken away, renamed or moved"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from clip_bench.finding import Embedding, Finding, Indexing, Preprocessing, Retrieval
 from clip_bench.report import embedding, indexing, preprocessing, retrieval
-from clip_bench.report.figures import clean, linked
+from clip_bench.report.figures import clean, linked, witnessed
 
 HEADINGS = ("Embedding a folder", "Preprocessing", "Indexing", "Performance")
 
@@ -25,7 +25,7 @@ def sections(findings: Sequence[Finding]) -> Mapping[str, list[str]]:
     parts: dict[str, list[str]] = {heading: [] for heading in HEADINGS}
     embedded = []
     for each in newest(findings):
-        source = f"From {linked(each.name)}, measured {clean(each.datetime[:10])}."
+        source = f"From {linked(each.name)}, measured {clean(each.datetime[:10])}, witness {witnessed(each.head)}."
         match each.told:
             case Embedding():
                 embedded.append((source, each.told))

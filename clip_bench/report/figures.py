@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
 import pandas as pd
 from tabulate import tabulate
 
+from clip_bench import witness
+
 ABSENT = "-"
+HEXADECIMAL = re.compile(r"[0-9a-f]{64}")
 SHORT = 80  # characters of a reason that still leave a table readable
 
 
@@ -53,15 +57,24 @@ def points(value: object) -> str:
     return text if text in {ABSENT, "0.0"} or text.startswith("-") else f"+{text}"
 
 
+def printable(text: str) -> str:
+    """A text as one line without control characters: what a terminal may be given."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+
+
 def clean(text: str) -> str:
-    """A text that cannot break out of its cell: one line, no control characters; pipes, tags and links as entities."""
-    line = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
-    return line.replace("|", "&#124;").replace("<", "&lt;").replace("](", "]&#40;") or ABSENT
+    """A text that cannot break out of its cell: :func:`printable`, with pipes, tags and links as entities."""
+    return printable(text).replace("|", "&#124;").replace("<", "&lt;").replace("](", "]&#40;") or ABSENT
 
 
 def linked(name: str, folder: str = "") -> str:
     """A link to the file *name*.json of a run, beside the page or in *folder*."""
     return f"[{clean(name)}.json]({folder}{'/' if folder else ''}{quote(os.fsencode(name))}.json)"
+
+
+def witnessed(head: str) -> str:
+    """The beginning of the head of a witness; a dash where a file has none."""
+    return f"`{head[: witness.SHOWN]}`" if HEXADECIMAL.fullmatch(head) else ABSENT
 
 
 def shorten(text: str) -> str:

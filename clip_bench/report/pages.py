@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -25,7 +26,7 @@ from clip_bench.report import (
     site,
     surroundings,
 )
-from clip_bench.report.figures import clean, linked, markdown
+from clip_bench.report.figures import clean, linked, markdown, witnessed
 from clip_bench.report.profiles import profiles
 from clip_bench.report.rows import collect, frame, newest
 from clip_bench.report.tables import full, hardware, holes
@@ -38,17 +39,42 @@ FRONTS = (
     "Nothing of the same call is both faster and better than a cell on the Pareto front. It is drawn through medians: where "
     "the spreads of two cells overlap, no difference was seen. `clip-bench best` names the cell to deploy, and its ties."
 )
-NOTE = "<!-- Made from the run files by clip_bench.report; edits are lost. -->\n"
+PROVENANCE = (
+    "The tables show the newest measurement of each cell. `clip-bench verify` recomputes them from the raw values of these "
+    "files, and finds what was edited; who edits a file and seals it anew changes its witness."
+)
+MADE = "<!-- Made from the run files by clip_bench.report"
+DRAWN_WITH = ("matplotlib", "pandas", "tabulate")
 
 
 def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
-    """Write ``<out_dir>/<machine>/README.md`` for each machine in the runs, and ``<out_dir>/README.md`` over them.
+    """Write what :func:`made` makes, and remove plots of the machines that are no longer made.
+
+    Returns the pages, and then the plots.
+
+    Raises:
+        UsageError: a path is no run and no finding, there is none, or *out_dir* cannot be written.
+    """
+    files = made(paths_in, out_dir)
+    for path in stale(files):
+        path.unlink()
+    try:
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encoded(text))
+    except OSError as exc:
+        msg = f"{out_dir}: {exc.strerror or exc}; name a folder that can be written"
+        raise UsageError(msg) from exc
+    return list(files)
+
+
+def made(paths_in: Iterable[Path], out_dir: Path) -> dict[Path, str]:
+    """The text of ``<out_dir>/<machine>/README.md`` for each machine in the runs, and of ``<out_dir>/README.md`` over them.
 
     A page shows its machine's newest measurement of each cell: every runtime has an environment, and runs, of its own;
-    its plots lie beside it, and such as it no longer has are removed. Runs with calibrated cells make
-    ``<out_dir>/calibration.md``, too; one of these alone is a study, which is on no other page. ``<out_dir>/index.html``
-    shows and sorts the cells of all machines in a browser. The same runs always make the same bytes. Returns the pages,
-    and then the plots.
+    its plots lie beside it. Runs with calibrated cells make ``<out_dir>/calibration.md``, too; one of these alone is a
+    study, which is on no other page. ``<out_dir>/index.html`` shows and sorts the cells of all machines in a browser.
+    The same runs always make the same bytes. The pages are first, and then the plots.
 
     Raises:
         UsageError: a path is no run and no finding, or there is none.
@@ -83,8 +109,19 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     plots = {
         out_dir / name / file: svg for name in whole for kind in drawn[name].values() for file, svg in kind.items()
     }
-    _put(pages | plots, [out_dir / name for name in whole])
-    return [*pages, *plots]
+    return pages | plots
+
+
+def stale(files: Iterable[Path]) -> list[Path]:
+    """Plots beside *files* that an earlier report made, and these are not."""
+    kept = set(files)
+    there = [path for folder in {path.parent for path in kept} for path in folder.glob("*.svg")]
+    return sorted(path for path in there if drawings.NAMED.fullmatch(path.name) and path not in kept)
+
+
+def encoded(text: str) -> bytes:
+    """The bytes of a page or a plot, the same on every system."""
+    return text.encode("utf-8", "replace")
 
 
 def machine_page(
@@ -98,8 +135,6 @@ def machine_page(
     *findings* are what commands measured beside the matrix; where there is nothing else, the one run is without cells.
     """
     latest = runs[0]
-    shown = [run for run in runs if run.name in set(table["run"])]
-    older = [run for run in runs if run not in shown and run.entries]
     facts = [[label, clean(text)] for label, text in platforms.facts(latest.machine).items()]
     sections = {
         "Hardware Test Results": [hardware(table), DISTRIBUTED if drawn["latency"] else "", _linked(drawn["latency"])],
@@ -114,7 +149,7 @@ def machine_page(
         "Conditions and energy": [surroundings.table(table)],
         "In full": [full(table)],
         "Cells without a time": [holes(table)],
-        "Provenance": [_sources(shown), _others(older)],
+        "Provenance": [_sources(runs, table)],
     }
     parts = [f"# {clean(platforms.machine_name(latest.machine))}", markdown(("Machine", ""), facts, left=2)]
     for heading, texts in sections.items():
@@ -150,17 +185,6 @@ def current(runs: Sequence[Run]) -> pd.DataFrame:
     return table.loc[places]
 
 
-def _put(files: Mapping[Path, str], folders: Sequence[Path]) -> None:
-    """Write *files*, and remove the plots in *folders* that are not among them."""
-    for folder in folders:
-        for path in folder.glob("*.svg"):
-            if drawings.NAMED.fullmatch(path.name) and path not in files:
-                path.unlink()
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-
-
 def _linked(files: Iterable[str]) -> str:
     """The plots, each below the other."""
     return "\n\n".join(f"![{name.removesuffix('.svg')}]({name})" for name in files)
@@ -171,21 +195,21 @@ def _page_of(run: Run) -> str:
     return f"[{clean(platforms.machine_name(run.machine))}]({_folder(run)}/README.md)"
 
 
-def _others(runs: Sequence[Run]) -> str:
-    """The runs of which nothing is shown."""
-    told = ", ".join(f"{linked(run.name)} ({_day(run)})" for run in runs)
-    return f"Older runs: {told}." if told else ""
-
-
-def _sources(runs: Sequence[Run]) -> str:
-    """Which runs the tables are from, with how their cells ended."""
-    told = [
-        f"{linked(run.name)}, measured {_day(run)}: {_tally([entry.outcome for entry in run.entries])}" for run in runs
+def _sources(runs: Sequence[Run], table: pd.DataFrame) -> str:
+    """Each of *runs* with how its cells ended, how many of them *table* shows, and the head of its witness."""
+    lines = [
+        [
+            linked(run.name),
+            _day(run),
+            _tally([entry.outcome for entry in run.entries]),
+            str(int((table["run"] == run.name).sum())),
+            witnessed(run.head),
+        ]
+        for run in runs
+        if run.entries
     ]
-    if len(told) < 2:  # noqa: PLR2004  no list of one
-        return f"The tables show {told[0]}." if told else ""
-    lines = "\n".join(f"- {line}" for line in told)
-    return f"The tables show the newest measurement of each cell, from these runs:\n\n{lines}"
+    heads = ("Run", "Measured", "Cells", "Shown", "Witness")
+    return f"{PROVENANCE}\n\n{markdown(heads, lines, left=len(heads))}" if lines else ""
 
 
 def calibration_page(machines: Mapping[str, Sequence[Run]]) -> str:
@@ -193,7 +217,9 @@ def calibration_page(machines: Mapping[str, Sequence[Run]]) -> str:
     parts = []
     for name, runs in machines.items():
         if chosen := [run for run in runs if calibration.concerned(run)]:
-            sources = ", ".join(f"{linked(run.name, name)} ({_day(run)})" for run in chosen)
+            sources = ", ".join(
+                f"{linked(run.name, name)} ({_day(run)}, witness {witnessed(run.head)})" for run in chosen
+            )
             parts += [f"## {name}", f"From {sources}; the newest result of each cell.", calibration.tables(chosen)]
     return _page(["# Calibration", calibration.legend(), *parts]) if parts else ""
 
@@ -219,4 +245,6 @@ def _tally(ended: Sequence[str]) -> str:
 
 
 def _page(parts: Sequence[str]) -> str:
-    return NOTE + "\n" + "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+    packages = ", ".join(f"{name} {version(name)}" for name in DRAWN_WITH)
+    note = f"{MADE} with {packages}; edits are lost, and clip-bench verify finds them. -->"
+    return f"{note}\n\n" + "\n\n".join(part.strip("\n") for part in parts if part) + "\n"

@@ -56,7 +56,8 @@ COLUMNS = {
 def collect(paths: Iterable[Path]) -> tuple[list[Run], list[Finding]]:
     """Read the files of runs and findings, and those in folders at any depth, each once.
 
-    A JSON file of something else is skipped in a folder (a warning counts them) and an error where it is named.
+    A JSON file of something else is skipped in a folder (a warning counts them) and an error where it is named. Values
+    per sample are left out; ``record.read`` of a run's ``path`` has them.
 
     Raises:
         UsageError: a named file is neither, or one is damaged or of another schema.
@@ -80,7 +81,7 @@ def collect(paths: Iterable[Path]) -> tuple[list[Run], list[Finding]]:
             elif path.is_dir() and not (isinstance(data, dict) and "outcomes" in data):
                 foreign += 1
             else:
-                runs[key] = from_file(file, data)
+                runs[key] = from_file(file, data, samples=False)
     if foreign:
         logging.getLogger(__name__).warning("%d JSON files that are no clip-bench run were left out", foreign)
     return list(runs.values()), list(findings.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -38,18 +38,19 @@ def block(rows: Sequence[Row]) -> str:
 def parts(row: Row) -> dict[str, Part | None]:
     """What the page tells of a row's record, by heading: the fields of its JSON, without those that say nothing.
 
-    Raw times are told as their summary, in ms; figures have six digits.
+    Raw times, and values per sample, are told as their summary, times in ms; figures have six digits.
     """
     entry: Entry = row["entry"]
     record = entry.record
     axes = {name: row[name] for name in ("model", "tower", "target", "precision", "variant", "weights", "machine")}
     ended = {"outcome": str(entry.outcome).replace("_", " "), "reason": entry.reason}
+    origin = {"run": row["run"], "measured": row["datetime"], "witness": row["head"]}
     boundary = _kept(record.boundary) or {}
     runtimes = boundary.pop("runtimes", {})
     return {
-        "cell": _kept({"case": entry.case} | axes | ended | {"run": row["run"], "measured": row["datetime"]}),
+        "cell": _kept({"case": entry.case} | axes | ended | origin),
         "timing": _kept({name: row[name] for name in SUMMARY} | {"speed-up": _speedup(row)}),
-        "quality": _kept(record.quality),
+        "quality": _kept(replace(record.quality, compared=(), answered=()) if record.quality else None),
         "placement": _kept(record.executed),
         "cold path": _kept(record.cold),
         "boundary": {"digest": entry.boundary} | boundary if boundary else {},

@@ -88,9 +88,11 @@ def _rows(tables: Mapping[str, pd.DataFrame], runs: Mapping[str, Sequence[Run]])
     """Every row with its entry, the path of its run, and its place in the default order: the fastest of a model first."""
     rows: list[Row] = []
     for folder, table in tables.items():
-        entries: list[Entry] = [entry for run in runs[folder] for entry in run.entries]
+        entries: list[tuple[Run, Entry]] = [(run, entry) for run in runs[folder] for entry in run.entries]
         for index, row in zip(table.index, table.to_dict("records"), strict=True):
-            rows.append(row | {"entry": entries[index], "href": quote(os.fsencode(f"{folder}/{row['run']}.json"))})
+            run, entry = entries[index]
+            href = quote(os.fsencode(f"{folder}/{run.name}.json"))
+            rows.append(row | {"entry": entry, "head": run.head, "href": href})
     return sorted(rows, key=lambda row: (row["model"], pd.isna(row["p50_ms"]), row["p50_ms"], row["case"]))
 
 

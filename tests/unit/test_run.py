@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from clip_bench import record
+from clip_bench import record, witness
 from clip_bench.data import generated
 from clip_bench.record import Outcome
+from clip_bench.report.verify import verify
 
 PYTEST = (sys.executable, "-P", "-m", "pytest", "tests/bench", "-p", "no:cacheprovider")
 FEW = ("--samples", "24", "--rounds", "4")
@@ -194,6 +195,24 @@ def test_the_benchmark_tools_own_file_holds_the_outcomes_as_well(sound):
 
     assert also["outcomes"] == ended.data["outcomes"]
     assert len(also["benchmarks"]) == 3
+
+
+def test_a_run_follows_from_its_raw_values_and_seals_them(sound):
+    ended, also = sound
+
+    (checked,) = verify(ended.file)
+    assert checked.faults == ()
+    assert witness.faults(also) == []
+    told = next(iter(ended.entries.values())).record
+    assert len(told.quality.compared[0].drift.split()) == told.quality.similarity[0].rows
+    assert told.executed.inputs
+    assert told.executed.outputs
+
+
+def test_a_broken_run_follows_from_its_raw_values_too(sabotaged):
+    (checked,) = verify(sabotaged.file)
+
+    assert checked.faults == ()
 
 
 def test_no_host_name_leaves_the_machine(sound):

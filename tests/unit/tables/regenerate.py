@@ -13,10 +13,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+from pytest_benchmark.stats import Stats
+
+from clip_bench import witness
+from clip_bench.quality import metrics, scores, values
 from clip_bench.record import (
+    Answered,
     ArtifactFacts,
     Boundary,
     Cold,
+    Compared,
     Conditions,
     Energy,
     Entry,
@@ -25,8 +32,6 @@ from clip_bench.record import (
     Paired,
     Quality,
     Record,
-    Score,
-    Similarity,
     Step,
     Timing,
     Work,
@@ -83,6 +88,9 @@ PAIRED = "image-shapes_tiny-onnxruntime-cpu-fp32"
 REFERENCE = "image-shapes_tiny-torch-cpu-fp32"
 LOAD = {"load": "throughput", "instances": 2, "queue": 1}
 GROUPS = 6
+ROWS = 40
+FLOOR = {"again": 0.0, "batch": 2e-7, "threads": 1e-7}
+ACCURACIES = {"top": 0.955, "t2i_r": 0.8975, "i2t_r": 0.91}
 NO_QNN = "this onnxruntime has no QNNExecutionProvider: pip install onnxruntime-qnn (Windows on Snapdragon)"
 NO_CUDA = "torch sees no CUDA device: install a CUDA build of torch on a machine with an NVIDIA GPU"
 NO_NPU = "OpenVINO sees no NPU here: it needs a Core Ultra processor and its NPU driver"
@@ -119,7 +127,7 @@ def boundary(case: str) -> Boundary:
         inside_clock=("inference", "copies to and from the device"),
         threads=4,
         weights_sha256=sha(model),
-        recipe=told["precision"],
+        recipe=sha(told["precision"])[:16],
         data_sha256=sha("data"),
         reference_sha256=sha(f"{model} {tower}"),
         runtimes=RUNTIMES,
@@ -128,25 +136,32 @@ def boundary(case: str) -> Boundary:
 
 
 def quality(model: str, mean: float, failures: tuple[str, ...]) -> Quality:
-    similarity = Similarity(
+    """What values per sample around *mean* sum up to; of 400 queries each accuracy loses as much as the mean cosine."""
+    drifts = (1 - mean) * np.linspace(0.5, 1.5, ROWS)
+    compared = Compared(
         output="embeds",
-        rows=400,
-        mean=mean,
-        minimum=1 - 4 * (1 - mean),
-        p1=1 - 3 * (1 - mean),
-        between=0.31,
-        identified=1.0 if mean > 0.9 else 0.61,
-        floor_drift=2e-7,
-        drift_ratio=(1 - mean) / 2e-7,
-        difference=2 * (1 - mean),
+        drift=values.told(drifts),
+        identified=values.told(np.arange(ROWS) < ROWS * (1.0 if mean > 0.9 else 0.6)),
+        difference=values.told(2 * drifts),
+        floor={way: values.told(np.full(4, size)) for way, size in FLOOR.items()},
     )
-    lost = round(1 - mean, 2)
-    scores = (
-        Score(name="top1", value=0.955 - lost, reference=0.955, samples=400),
-        Score(name="t2i_r1", value=0.8975 - lost, reference=0.8975, samples=400),
-        Score(name="i2t_r1", value=0.91 - lost, reference=0.91, samples=400),
+    answered = [
+        Answered(name=name, ks=(1,), own=ranks(share - round(1 - mean, 2)), reference=ranks(share))
+        for name, share in ACCURACIES.items()
+        if WEIGHTS[model] != "random"
+    ]
+    return Quality(
+        similarity=(metrics.similarity(compared, 0.31),),
+        scores=tuple(score for each in answered for score in scores.summed(each)),
+        failures=failures,
+        compared=(compared,),
+        answered=tuple(answered),
     )
-    return Quality(similarity=(similarity,), scores=scores if WEIGHTS[model] != "random" else (), failures=failures)
+
+
+def ranks(share: float) -> str:
+    """Of 400 queries, the first *share* answered right."""
+    return values.told((np.arange(400) >= round(400 * share)).astype(int))
 
 
 def timing(case: str, base_s: float) -> Timing:
@@ -221,7 +236,8 @@ def entry(case: str, outcome: str = "ok", reason: str = "", *figures: object) ->
     words = words_of(case)
     told = measured(case, *figures) if figures else {}
     record = Record(case=case, weights=WEIGHTS[words["model"]], **words, **told)
-    return Entry(case=case, boundary=boundary(case).digest, outcome=Outcome(outcome), reason=reason, record=record)
+    digest = boundary(case).digest if figures else ""
+    return Entry(case=case, boundary=digest, outcome=Outcome(outcome), reason=reason, record=record)
 
 
 def entries() -> list[Entry]:
@@ -260,7 +276,7 @@ def entries() -> list[Entry]:
 def run_file() -> dict:
     """A run file as pytest-benchmark writes it, as far as its own readers look."""
     cases = entries()
-    return {
+    data = {
         "machine_info": {"node": "example", "system": "Example OS", "python_version": "3.11.0", "clip_bench": MACHINE},
         "commit_info": {"id": "0" * 40, "time": "2025-01-02T03:00:00+00:00", "dirty": False, "branch": "example"},
         "benchmarks": [benchmark(case) for case in cases if case.record.timing],
@@ -268,16 +284,19 @@ def run_file() -> dict:
         "version": "5.1.0",
         "outcomes": to_json(cases),
     }
+    witness.seal(data)
+    return data
 
 
 def benchmark(case: Entry) -> dict:
     rounds = case.record.timing.rounds_s
-    stats = {"min": min(rounds), "max": max(rounds), "mean": sum(rounds) / len(rounds), "rounds": len(rounds)}
+    stats = Stats()
+    stats.data = list(rounds)
     name = f"test_latency[{case.case}]"
     fullname = f"tests/bench/test_latency.py::{name}"
     return {"group": None, "name": name, "fullname": fullname, "param": case.case, "params": None, "extra_info": {}} | {
         "options": {"disable_gc": False, "timer": "perf_counter", "min_rounds": 5, "warmup": False},
-        "stats": stats | {"data": list(rounds), "iterations": 1},
+        "stats": stats.as_dict() | {"data": list(rounds), "iterations": 1},
     }
 
 

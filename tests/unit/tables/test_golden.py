@@ -20,7 +20,12 @@ def made():
 def test_golden_run_makes_golden_table(made, name):
     golden = (GOLDEN / name).read_bytes()
 
-    assert made[name].encode() == golden
+    assert unsigned(made[name].encode()) == unsigned(golden)
+
+
+def unsigned(page):
+    """Without the note of which packages made it."""
+    return page.partition(b"-->\n")[2] or page
 
 
 def test_no_golden_table_is_unguarded(made):

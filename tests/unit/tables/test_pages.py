@@ -51,15 +51,21 @@ def only(path, *words):
     path.write_text(json.dumps(data), encoding="utf-8")
 
 
+def provenance(page):
+    """The rows of the table of runs."""
+    lines = page.partition("## Provenance")[2].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| [")]
+
+
 def test_a_run_of_some_cells_does_not_hide_an_older_one_of_others(place, tmp_path):
     place(day="2025-02-01", stem="whole")
     only(place(day="2025-03-01", stem="part"), "vit_b_32_random", "torch")
 
     page, overview = (path.read_text(encoding="utf-8") for path in write([tmp_path], tmp_path)[:2])
 
-    assert "- [part.json](part.json), measured 2025-03-01: 1 ok, 1 skipped of 2 planned\n" in page
-    assert "- [whole.json](whole.json), measured 2025-02-01: " in page
-    assert "Older runs" not in page
+    shown = {row[0]: row[1:4] for row in provenance(page)}
+    assert shown["[part.json](part.json)"] == ["2025-03-01", "1 ok, 1 skipped of 2 planned", "2"]
+    assert shown["[whole.json](whole.json)"][2] == "24"
     assert page.count("| Vision Model, vit_b_32_random, fp32 † ") == 2
     assert "16 ok, 6 skipped, 1 unsupported, 1 gate failed, 1 crashed, 1 lost of 26 planned" in overview
 
@@ -83,8 +89,11 @@ def test_the_newest_run_is_shown_and_older_ones_linked(place, tmp_path):
 
     page = write([tmp_path], tmp_path)[0].read_text(encoding="utf-8")
 
-    assert "show [a_new.json](a_new.json), measured 2025-03-01" in page
-    assert "Older runs: [b_old.json](b_old.json) (2025-02-01)" in page
+    (new, old) = provenance(page)
+    assert (new[0], new[1], new[3]) == ("[a_new.json](a_new.json)", "2025-03-01", "26")
+    assert (old[0], old[1], old[3]) == ("[b_old.json](b_old.json)", "2025-02-01", "0")
+    head = json.loads(GOLDEN.read_text(encoding="utf-8"))["witness"]["head"]
+    assert new[4] == old[4] == f"`{head[:16]}`"
 
 
 def test_pages_are_the_same_bytes_in_any_order_and_again(place, tmp_path):

@@ -1,0 +1,158 @@
+"""The summaries of a record made again from its raw times and its values per sample, by the code that made them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import starmap
+from typing import Any
+
+import numpy as np
+
+from clip_bench.errors import UsageError
+from clip_bench.finding import Finding, Preprocessing
+from clip_bench.quality import gates, metrics, scores, values
+from clip_bench.record import Entry, Outcome, Quality, Record, Run, Score, Similarity
+from clip_bench.specs import Precision
+
+CLOSE = 1e-9  # relative: sums of one Python differ from another's in their last places; links are exact
+TINY = 1e-15
+Figures = Similarity | Score
+
+
+def faults(run: Run, data: Mapping[str, Any]) -> Iterator[str]:
+    """What in *run*, read from *data*, does not follow from its raw values, a line each that names the cell."""
+    rows: dict[str, list[Any]] = {}
+    for row in data.get("benchmarks") or []:
+        rows.setdefault(str(row.get("param")) if isinstance(row, Mapping) else "", []).append(row)
+    shared: dict[tuple[str, ...], tuple[str, object]] = {}
+    for entry in run.entries:
+        checks = (_named(entry), _timed(entry.record, rows.pop(entry.case, [])), _judged(entry))
+        yield from (f"{entry.case}: {fault}" for check in checks for fault in check)
+        yield from _shared(entry, shared)
+    yield from (f"{name}: pytest-benchmark timed it, and there is no such cell" for name in rows)
+    if bare := sum(_bare(entry.record) for entry in run.entries):
+        yield f"{bare} cells keep no values per sample to recompute their figures from: an older version measured them"
+
+
+def _bare(record: Record) -> bool:
+    """Whether it has figures of quality, and nothing that they sum up."""
+    return record.quality is not None and bool(record.quality.similarity) and not record.quality.compared
+
+
+def found(finding: Finding) -> Iterator[str]:
+    """The same of *finding*, as far as it keeps raw values: the ratios of preprocessing."""
+    if isinstance(finding.told, Preprocessing):
+        for pictures in finding.told.sets:
+            reference = np.array(pictures.rows[0].rounds_s) if pictures.rows else np.zeros(0)
+            for row in pictures.rows:
+                own = np.array(row.rounds_s)
+                ratio = float(np.median(own / reference)) if own.size == reference.size and own.size else math.nan
+                if not _close(row.ratio, ratio):
+                    yield f"{pictures.name}, {row.name}: ratio {row.ratio:.7g}, and the rounds make it {ratio:.7g}"
+
+
+def _named(entry: Entry) -> Iterator[str]:
+    """Names that are told twice."""
+    record, boundary = entry.record, entry.record.boundary
+    if entry.case != record.case:
+        yield f"its record is that of {record.case}"
+    if entry.boundary != (boundary.digest if boundary else ""):
+        yield f"boundary {entry.boundary or 'none'}, and its fields make {boundary.digest if boundary else 'none'}"
+    if boundary and record.artifact and boundary.recipe != record.artifact.key:
+        yield "the artifact's key is not the recipe of the boundary"
+
+
+def _timed(record: Record, rows: Sequence[Any]) -> Iterator[str]:
+    """pytest-benchmark's row of a cell against its raw rounds."""
+    from pytest_benchmark.stats import Stats
+
+    if record.timing is None or len(rows) != 1:
+        if (record.timing is not None) != bool(rows) or len(rows) > 1:
+            yield f"{len(rows)} rows of pytest-benchmark for {'a timing' if record.timing else 'a cell without a time'}"
+        return
+    told = rows[0].get("stats")
+    made: Any = Stats()  # type: ignore[no-untyped-call]  # pytest-benchmark has no types
+    made.data = list(record.timing.rounds_s)
+    expected = {**made.as_dict(), "data": made.data, "iterations": 1}
+    if not isinstance(told, Mapping) or told.keys() - {"data"} != expected.keys() - {"data"}:
+        yield "its row of pytest-benchmark has other statistics than these"
+        return
+    yield from (
+        f"stats.{name} {_brief(value)}, and the rounds make it {_brief(expected[name])}"
+        for name, value in told.items()
+        if not _close(value, expected[name])
+    )
+
+
+def _judged(entry: Entry) -> Iterator[str]:
+    """Similarity, scores and what the gate said, against the values per sample."""
+    quality = entry.record.quality
+    if quality is None:
+        if entry.outcome is Outcome.OK:
+            yield "it ended ok, and nothing was compared"
+        return
+    if _bare(entry.record):
+        return
+    try:
+        similarity = tuple(starmap(metrics.similarity, zip(quality.compared, _between(quality), strict=True)))
+        scored = tuple(score for each in quality.answered for score in scores.summed(each))
+    except (UsageError, ValueError) as exc:
+        yield f"its values per sample do not fit its similarities: {exc}"
+        return
+    yield from _unlike(quality.similarity, similarity, lambda each: each.output)
+    yield from _unlike(quality.scores, scored, lambda each: each.name)
+    lengths = {each.output: (each.drift, each.identified, each.difference) for each in quality.compared}
+    for output, texts in lengths.items():
+        if len({values.read(text).size for text in texts}) > 1:
+            yield f"{output}: its values per sample are not of as many samples"
+    unheld = gates.unheld(Precision(entry.record.precision), similarity, scored)
+    if entry.outcome is Outcome.OK and (unheld or quality.failures):
+        yield f"it ended ok, and its figures fail the gate: {'; '.join(unheld or quality.failures)}"
+    if entry.outcome is Outcome.GATE_FAILED and not quality.failures:
+        yield "it failed the gate, and no reason is given"
+
+
+def _between(quality: Quality) -> list[float]:
+    """It is of the reference's rows, which no record holds: taken as told."""
+    return [each.between for each in quality.similarity]
+
+
+def _shared(entry: Entry, seen: dict[tuple[str, ...], tuple[str, object]]) -> Iterator[str]:
+    """Figures of the reference alone are the same in every cell that is held against it."""
+    record = entry.record
+    if record.quality is None or record.boundary is None:
+        return
+    for similarity, compared in zip(record.quality.similarity, record.quality.compared, strict=False):
+        key = (record.tower, similarity.output, record.boundary.data_sha256, record.boundary.reference_sha256)
+        told = (similarity.between, compared.floor)
+        other, first = seen.setdefault(key, (entry.case, told))
+        if told != first:
+            yield f"{entry.case}: {similarity.output}: the reference's own figures are not those in {other}"
+
+
+def _unlike(told: Sequence[Figures], made: Sequence[Figures], name: Callable[[Any], str]) -> Iterator[str]:
+    """Where *told* is not what *made* is, figure by figure."""
+    if [name(each) for each in told] != [name(each) for each in made]:
+        yield f"{[name(each) for each in told]} are told, and the values per sample make {[name(each) for each in made]}"
+        return
+    for one, other in zip(told, made, strict=True):
+        ours = asdict(other)
+        yield from (
+            f"{name(one)}: {field} {_brief(value)}, and the values per sample make it {_brief(ours[field])}"
+            for field, value in asdict(one).items()
+            if not _close(value, ours[field])
+        )
+
+
+def _close(told: object, made: object) -> bool:
+    if isinstance(told, list) and isinstance(made, list):
+        return told == made
+    if isinstance(told, bool) or not isinstance(told, int | float) or not isinstance(made, int | float):
+        return told == made
+    return math.isclose(told, made, rel_tol=CLOSE, abs_tol=TINY)
+
+
+def _brief(value: object) -> str:
+    return f"{value:.9g}" if isinstance(value, float) else str(value)[:60]
