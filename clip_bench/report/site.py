@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from clip_bench.record import Entry, Outcome, Run
-from clip_bench.report import platforms, shown
+from clip_bench.report import meanings, platforms, shown
 from clip_bench.report.calls import describe, heading, split
 from clip_bench.report.columns import NOTES, Cell, Row, marks
 from clip_bench.report.figures import ABSENT, fixed, millis
@@ -44,6 +44,7 @@ FIGURES: dict[str, Cell] = {
     "P99, proven (ms)": lambda row: millis(row["p99_proven_ms"]),
     "Energy (J per 1000)": lambda row: fixed(row["energy_j"]),
 }
+NAME = "The page"  # among the meanings of columns
 SAID_ONCE = ("Tower", "Machine")  # the text over the table tells them where all its rows are of one
 BADGES = {"†": "random weights", "‡": "emulated", "¶": "numerics only", "≈": "not stable"}
 SAID = "§"  # the outcome says it
@@ -129,7 +130,10 @@ def _section(section: Section) -> str:
         if head not in said and any(cell not in {"", ABSENT} for cell in cells)
     ]
     where = "".join(f" {head}: {cell}." for head, cell in said.items())
-    heads = "".join(f'<th scope="col" class="{kind}">{_head(head)}</th>' for kind, head, _ in kept)
+    heads = "".join(
+        f'<th scope="col" class="{kind}" title="{_text(meanings.meaning(NAME, head))}">{_head(head)}</th>'
+        for kind, head, _ in kept
+    )
     lines = "\n".join(
         f'<tr data-record="{row["number"]}">'
         + "".join(f'<td class="{kind}">{cells[index]}</td>' for kind, _, cells in kept)

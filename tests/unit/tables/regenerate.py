@@ -1,4 +1,4 @@
-"""Write the golden run, the golden tables and README's tables again; then read the diff.
+"""Write the golden run, the golden tables, README's tables and docs/columns.md again; then read the diff.
 
 ``python tests/unit/tables/regenerate.py [RUN.json]``: RUN.json is the run that README shows from now on. Every figure
 in the golden run is made up, and its machine is called 'example'; README's figures are measured.
@@ -38,7 +38,7 @@ from clip_bench.record import (
     read,
     to_json,
 )
-from clip_bench.report import frame, full, hardware, holes, terminal, write
+from clip_bench.report import frame, full, hardware, holes, meanings, terminal, write
 from clip_bench.specs import Precision
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -332,3 +332,4 @@ if __name__ == "__main__":
     page = ROOT / "README.md"
     shown = with_tables(page.read_text(encoding="utf-8"), *sys.argv[1:2])
     page.write_text(shown, encoding="utf-8", newline="\n")
+    (ROOT / "docs" / "columns.md").write_text(meanings.page(), encoding="utf-8", newline="\n")
