@@ -28,7 +28,7 @@ def faults(run: Run, data: Mapping[str, Any]) -> Iterator[str]:
         rows.setdefault(str(row.get("param")) if isinstance(row, Mapping) else "", []).append(row)
     shared: dict[tuple[str, ...], tuple[str, object]] = {}
     for entry in run.entries:
-        checks = (_named(entry), _timed(entry.record, rows.pop(entry.case, [])), _judged(entry))
+        checks = (_named(entry), _timed(entry, rows.pop(entry.case, [])), _judged(entry))
         yield from (f"{entry.case}: {fault}" for check in checks for fault in check)
         yield from _shared(entry, shared)
     yield from (f"{name}: pytest-benchmark timed it, and there is no such cell" for name in rows)
@@ -64,17 +64,19 @@ def _named(entry: Entry) -> Iterator[str]:
         yield "the artifact's key is not the recipe of the boundary"
 
 
-def _timed(record: Record, rows: Sequence[Any]) -> Iterator[str]:
-    """pytest-benchmark's row of a cell against its raw rounds."""
+def _timed(entry: Entry, rows: Sequence[Any]) -> Iterator[str]:
+    """pytest-benchmark's row of a cell against its raw rounds: one of a cell that ended ok with a time, else none."""
     from pytest_benchmark.stats import Stats
 
-    if record.timing is None or len(rows) != 1:
-        if (record.timing is not None) != bool(rows) or len(rows) > 1:
-            yield f"{len(rows)} rows of pytest-benchmark for {'a timing' if record.timing else 'a cell without a time'}"
+    timing = entry.record.timing
+    due = timing is not None and entry.outcome is Outcome.OK
+    if len(rows) != due:
+        yield f"{len(rows)} rows of pytest-benchmark where {int(due)} should be"
+    if timing is None or len(rows) != 1:
         return
     told = rows[0].get("stats")
     made: Any = Stats()  # type: ignore[no-untyped-call]  # pytest-benchmark has no types
-    made.data = list(record.timing.rounds_s)
+    made.data = list(timing.rounds_s)
     expected = {**made.as_dict(), "data": made.data, "iterations": 1}
     if not isinstance(told, Mapping) or told.keys() - {"data"} != expected.keys() - {"data"}:
         yield "its row of pytest-benchmark has other statistics than these"

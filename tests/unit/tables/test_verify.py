@@ -121,7 +121,7 @@ UNSEEN = {
 }
 
 
-def test_reports_as_they_were_made_verify(folder):
+def test_what_is_as_it_was_made_verifies(folder):
     found = list(verify(folder))
 
     assert not any(each.faults for each in found)
@@ -131,7 +131,7 @@ def test_reports_as_they_were_made_verify(folder):
     assert "pages and pictures compared" in found[-1].told
 
 
-@pytest.mark.parametrize("change", [*EDITS.values(), *UNSEEN.values()], ids=lambda change: None)
+@pytest.mark.parametrize("change", [*EDITS.values(), *UNSEEN.values()], ids=[*EDITS, *UNSEEN])
 def test_an_edit_of_a_run_breaks_its_witness(run, change):
     edited(run, change)
 
@@ -139,7 +139,7 @@ def test_an_edit_of_a_run_breaks_its_witness(run, change):
     assert checked.faults
 
 
-@pytest.mark.parametrize("change", EDITS.values(), ids=lambda change: None)
+@pytest.mark.parametrize("change", EDITS.values(), ids=EDITS)
 def test_an_edit_that_is_sealed_anew_does_not_follow_from_raw_values(run, change):
     edited(run, change, sealed=True)
 
@@ -148,7 +148,7 @@ def test_an_edit_that_is_sealed_anew_does_not_follow_from_raw_values(run, change
     assert not any("witness" in fault for fault in checked.faults)
 
 
-@pytest.mark.parametrize("change", UNSEEN.values(), ids=lambda change: None)
+@pytest.mark.parametrize("change", UNSEEN.values(), ids=UNSEEN)
 def test_an_edit_of_a_raw_value_that_is_sealed_anew_is_not_what_the_tables_say(folder, change):
     edited(folder / "example" / "run.json", change, sealed=True)
 
@@ -177,7 +177,7 @@ def test_an_edit_names_its_cell_alone(run):
         lambda data: data["witness"]["links"][3].append("more"),
         lambda data: data.update(more=1),
     ],
-    ids=lambda change: None,
+    ids=list("abcdefghijk"),
 )
 def test_a_witness_that_is_not_the_files_own_is_a_fault(run, change):
     edited(run, change)
@@ -276,7 +276,7 @@ def test_the_command_tells_each_file_and_fails_on_a_fault(folder, capsys):
     assert capsys.readouterr().out.endswith(" files are not what was measured\n")
 
 
-def test_hostile_text_stays_on_its_line(run, capsys):
+def test_a_hostile_name_stays_on_its_line(run, capsys):
     edited(run, lambda data: entry(data).update(case="a\x1b[31m\nb"))
 
     __main__.main(["verify", str(run)])
