@@ -218,6 +218,16 @@ MATRIX: Mapping[str, Told] = {
             "Which": "their ids, with braces as a shell expands them",
         },
     ),
+    "Provenance": (
+        "On a machine's page: the runs that it is made from.",
+        {
+            "Run": "its file",
+            "Measured": "the day",
+            "Cells": "how its cells ended",
+            "Shown": "how many of them are the newest measurement of their cell, and so in the tables",
+            "Witness": "the beginning of the head of the file's witness: whoever edits the file and seals it anew changes it",
+        },
+    ),
     "Reports": (
         "The overview of reports/: a line for each machine.",
         {
