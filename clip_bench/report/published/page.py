@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -15,7 +16,7 @@ from clip_bench.report.columns import Row as Cell
 from clip_bench.report.figures import ABSENT, clean, fixed, markdown, millis
 from clip_bench.report.peaks import GIGA, TERA, Peak
 from clip_bench.report.published import measured, verdicts
-from clip_bench.report.published.rows import FIGURES, Row, load
+from clip_bench.report.published.rows import FIGURES, HERE, Row, load
 from clip_bench.report.published.verdicts import Kind, Told
 from clip_bench.specs import Tower
 from clip_bench.timing.roofline import work
@@ -48,15 +49,22 @@ INTROS = {
 UNIT = 0.01  # GFLOP: the last digit that is published
 
 
-def page(tables: Mapping[str, pd.DataFrame]) -> str:
-    """All published rows, with the cells of *tables*, by the folder of their machine, beside those of the same call."""
-    rows, cells = load(), measured.timed(tables)
+def page(tables: Mapping[str, pd.DataFrame], folder: Path = HERE) -> str:
+    """The published rows in *folder*, beside them the cells of *tables*, by the folder of their machine, of the same call.
+
+    Raises:
+        UsageError: a row that cannot be true as it stands.
+    """
+    rows, cells = load(folder), measured.timed(tables)
     told = {row.id: verdict for several in rows.values() for row in several if (verdict := verdicts.of(row))}
     parts = ["# Published figures", INTRO, _summary(rows, told), LEGEND]
     for name, title in TITLES.items():
+        if name not in rows:
+            continue
         parts += [f"## {title}", INTROS.get(name, "")]
         parts += _calls(rows[name], told, cells) if name == "calls" else _plain(name, rows[name], told)
-    return join([*parts, "## Peaks", _peaks(told.values())])
+    peaks = _peaks(told.values())
+    return join([*parts, "## Peaks" if peaks else "", peaks])
 
 
 def _summary(rows: Mapping[str, Sequence[Row]], told: Mapping[str, Told]) -> str:
@@ -170,6 +178,8 @@ def _peaks(told: Iterable[Told]) -> str:
         [clean(device), at, clean(peak.ceiling.source), fixed(peak.ceiling.flops_s / TERA, 1), _bandwidth(peak)]
         for (device, at), peak in sorted(used.items())
     ]
+    if not lines:
+        return ""
     return markdown(("Device", "At", "Source", "TFLOP/s or TOPS", "GB/s"), lines, left=3)
 
 

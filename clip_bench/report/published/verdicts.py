@@ -102,13 +102,13 @@ def _timed(row: Row) -> tuple[float, str] | None:
 
 def _held(found: Audited, peak: Peak, *, claimed: bool) -> Told:
     verdict = found.verdict
-    roof, share = _roof(verdict, peak), fixed(100 * verdict.share, 1)
+    share, roof = _share(verdict, peak)
     least_ms = 1e3 * verdict.bound_s
     if verdict.word is Word.IMPOSSIBLE:
         told = Kind.IMPOSSIBLE if claimed else f"impossible in {DEFAULT}, and no other is told"
-        words = f"**{told}** ({fixed(100 * (verdict.share - 1), 1)} % over {roof}): {_explained(found)}"
+        words = f"**{told}** ({fixed(100 * (share - 1), 1)} % over {roof}): {_explained(found)}"
         return Told(kind=Kind.IMPOSSIBLE, words=words, least_ms=least_ms, peak=peak)
-    words = f"possible{'' if claimed else f' even in {DEFAULT}'} ({share} % of {roof})"
+    words = f"possible{'' if claimed else f' even in {DEFAULT}'} ({fixed(100 * share, 1)} % of {roof})"
     if verdict.word is Word.FALLBACK:
         words = f"{words}, but so slow that it may have run elsewhere"
         return Told(kind=Kind.SUSPECT, words=words, least_ms=least_ms, peak=peak)
@@ -120,13 +120,17 @@ def _explained(found: Audited) -> str:
     for word in ROOFS[found.precision]:
         (again,) = audit.examine(replace(found.row, precision_claimed=word))
         if isinstance(again, Audited) and again.peak and again.verdict.word is not Word.IMPOSSIBLE:
-            share = fixed(100 * again.verdict.share, 1)
-            return f"{word} would explain it ({share} % of {_roof(again.verdict, again.peak)})"
+            share, roof = _share(again.verdict, again.peak)
+            return f"{word} would explain it ({fixed(100 * share, 1)} % of {roof})"
     return "no precision of this device explains it, but less work, another device or a clock that stops early would"
 
 
-def _roof(verdict: Verdict, peak: Peak) -> str:
-    return f"the {peak.precision} peak" if verdict.bound is Bound.COMPUTE else "the memory's peak"
+def _share(verdict: Verdict, peak: Peak) -> tuple[float, str]:
+    """The share of the roof that is met first, and its name; a cache lets a call pass that of memory alone."""
+    compute = verdict.flops_s / peak.ceiling.flops_s
+    if verdict.bound is Bound.COMPUTE or compute > 1:
+        return compute, f"the {peak.precision} peak"
+    return verdict.share, "the memory's peak" if verdict.share <= 1 else "the memory's peak: a cache held the weights"
 
 
 def _untold(why: str) -> Told:
