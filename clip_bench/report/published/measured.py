@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from clip_bench.report import naming
-from clip_bench.report.blocks import has, models
+from clip_bench.report.blocks import models
 from clip_bench.report.columns import Row as Cell
 from clip_bench.report.figures import clean
 from clip_bench.report.published.rows import Row
@@ -24,8 +24,7 @@ def timed(tables: Mapping[str, pd.DataFrame]) -> list[Cell]:
     found = [
         row | {"folder": folder, "sizes": _sizes(row)}
         for folder, table in tables.items()
-        for row in models(table)
-        if has(row, "rounds") and has(row, "batch") and all(row[name] == value for name, value in PLAIN.items())
+        for row in models(_plain(table))
     ]
     return [row for row in found if row["sizes"] is not None]
 
@@ -47,6 +46,15 @@ def beside(row: Row, cells: Sequence[Cell]) -> tuple[list[Cell], str]:
             return [], f"{where}: the runs of this model are of another {WORDS[name]}: {clean(others)}."
         kept = same
     return _fastest(kept), ""
+
+
+def _plain(table: pd.DataFrame) -> pd.DataFrame:
+    """The timed rows of *table* whose call is plain, of a model whose name tells its work: few of many."""
+    known = [name for name in table["model"].unique() if naming.model(name) is not None]
+    kept = table["rounds"].notna() & table["batch"].notna() & table["model"].isin(known)
+    for name, value in PLAIN.items():
+        kept &= table[name] == value
+    return table[kept]
 
 
 def _fastest(cells: Iterable[Cell]) -> list[Cell]:

@@ -132,7 +132,7 @@ def _table(group: Sequence[Row], told: Mapping[str, Told], unit: str, own: Seque
         "Verdict": [clean(each.words) if each else ABSENT for each in verdict] + [_own(cell) for cell in own],
     }
     figures = {
-        figure.head: [figure.show(row.figures.get(name)) for row in group] + [_figure(name, cell) for cell in own]
+        figure.head: [_exact(row.figures.get(name)) for row in group] + [_figure(name, cell) for cell in own]
         for name, figure in FIGURES.items()
         if any(name in row.figures for row in group)
     }
@@ -175,7 +175,7 @@ def _peaks(told: Iterable[Told]) -> str:
     """The peaks that a verdict rests on, each with its source."""
     used = {(each.peak.device, each.peak.precision): each.peak for each in told if each.peak}
     lines = [
-        [clean(device), at, clean(peak.ceiling.source), fixed(peak.ceiling.flops_s / TERA, 1), _bandwidth(peak)]
+        [clean(device), at, clean(peak.ceiling.source), _exact(peak.ceiling.flops_s / TERA), _bandwidth(peak)]
         for (device, at), peak in sorted(used.items())
     ]
     if not lines:
@@ -184,7 +184,7 @@ def _peaks(told: Iterable[Told]) -> str:
 
 
 def _bandwidth(peak: Peak) -> str:
-    return fixed(peak.ceiling.bytes_s / GIGA, 1) if peak.ceiling.bytes_s < float("inf") else ABSENT
+    return _exact(peak.ceiling.bytes_s / GIGA if peak.ceiling.bytes_s < float("inf") else None)
 
 
 def _alike(rows: Iterable[Row], keys: Sequence[str]) -> list[list[Row]]:
@@ -233,7 +233,11 @@ def _own(cell: Cell) -> str:
     return f"{cell['verdict']} ({share} % of its machine's {cell['bound']})" if share != ABSENT else ABSENT
 
 
+def _exact(figure: float | None) -> str:
+    """A figure with the digits that were published, but for zeros at its end."""
+    return ABSENT if figure is None else f"{figure:.10g}"
+
+
 def _figure(name: str, cell: Cell) -> str:
     """The figure of a measured cell in a column of published ones."""
-    own = cell.get({"rate_s": "throughput_avg"}.get(name, name))
-    return FIGURES[name].show(own)
+    return fixed(cell["throughput_avg"]) if name == "rate_s" else millis(cell.get(name))

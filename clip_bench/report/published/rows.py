@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 from clip_bench.errors import UsageError
 from clip_bench.report import naming
-from clip_bench.report.figures import factor, fixed, millis
 from clip_bench.specs import Tower
 
 HERE = Path(__file__).parent
@@ -26,24 +24,19 @@ GITHUB = "https://github.com"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A column of figures: what stands over it, how a figure is printed, and between which bounds it can be true."""
+    """A column of figures: what stands over it, and between which bounds a figure can be true."""
 
     head: str
-    show: Callable[[object], str]
     low: float = 0.0
     high: float = math.inf
 
 
 def _time(head: str) -> Figure:
-    return Figure(f"{head} (ms)", millis, 1e-3)
+    return Figure(f"{head} (ms)", 1e-3)
 
 
 def _percent(head: str) -> Figure:
-    return Figure(f"{head} (%)", fixed, 0.0, 100.0)
-
-
-def _plain(head: str, digits: int = 2, high: float = math.inf) -> Figure:
-    return Figure(head, partial(fixed, digits=digits), 0.0, high)
+    return Figure(f"{head} (%)", 0.0, 100.0)
 
 
 FIGURES: dict[str, Figure] = {
@@ -54,18 +47,18 @@ FIGURES: dict[str, Figure] = {
     "max_ms": _time("Max"),
     "min_ms": _time("Min"),
     "time_ms": _time("Time, statistic not told"),
-    "rate_s": _plain("Throughput (samples/sec)"),
+    "rate_s": Figure("Throughput (samples/sec)"),
     "cbs100_ms": _time("100 a batch"),
     "cbs50_ms": _time("50 a batch"),
     "cbs10_ms": _time("10 a batch"),
     "cbs1_ms": _time("1 a batch"),
     "png_ms": _time("PNG"),
     "jpg_ms": _time("JPEG"),
-    "pixel_diff": _plain("Pixels differ by", 3),
-    "embed_diff": _plain("Embedding differs by", 4),
+    "pixel_diff": Figure("Pixels differ by"),
+    "embed_diff": Figure("Embedding differs by"),
     "accuracy_percent": _percent("Accuracy"),
     "degrad_percent": _percent("Degrad"),
-    "similarity": _plain("Mean Similarity", 4, 1.0),
+    "similarity": Figure("Mean Similarity", high=1.0),
     "top1_percent": _percent("Top-1"),
     "top5_percent": _percent("Top-5"),
     "flickr_t2i_percent": _percent("Flickr, text→image"),
@@ -76,14 +69,14 @@ FIGURES: dict[str, Figure] = {
     "hit2_percent": _percent("Two labels"),
     "hit3_percent": _percent("Three labels"),
     "hit_image_percent": _percent("Image to text"),
-    "f1": _plain("F1", 2, 1.0),
-    "size_mib": _plain("Size (MiB)"),
-    "size_mb": _plain("Size (MB)", 0),
-    "ram_gb": _plain("RAM (GB)"),
-    "vram_gb": _plain("VRAM (GB)"),
-    "speedup_x": Figure("Speed-up (x)", factor, 1e-3),
-    "image_gflop": _plain("Image (GFLOP)"),
-    "text_gflop": _plain("Text (GFLOP)"),
+    "f1": Figure("F1", high=1.0),
+    "size_mib": Figure("Size (MiB)"),
+    "size_mb": Figure("Size (MB)"),
+    "ram_gb": Figure("RAM (GB)"),
+    "vram_gb": Figure("VRAM (GB)"),
+    "speedup_x": Figure("Speed-up (x)", 1e-3),
+    "image_gflop": Figure("Image (GFLOP)"),
+    "text_gflop": Figure("Text (GFLOP)"),
 }
 ASCENDING = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms")
 

@@ -118,6 +118,14 @@ def test_every_row_stands_in_one_table_of_the_page():
     assert text == page.page({})
 
 
+def test_figures_stand_with_the_digits_that_were_published():
+    lines = {line.split("]")[0].removeprefix("| ["): line for line in page.page({}).splitlines() if line[:3] == "| ["}
+
+    for row in (row for several in load().values() for row in several):
+        cells = {cell.strip() for cell in lines[row.id].split("|")}
+        assert {f"{figure:.10g}" for figure in row.figures.values()} <= cells, row.id
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -283,6 +291,21 @@ def test_a_missing_fact_is_told(changes, fact):
     assert (told.kind, told.words, told.least_ms) == (Kind.UNTOLD, f"cannot be told: {fact}", None)
 
 
+def test_no_table_holds_two_boundaries():
+    """A fused graph, a tower alone, a batch and a clock of their own have a heading and a line of their own."""
+    lines = page.page({}).split("## Documents")[0].splitlines()
+    own = {row.id: (row.architecture, row.tower, row.batch, row.texts, row.inside) for row in load()["calls"]}
+    tables = [set()]
+    for line in lines:
+        if line.startswith("| ["):
+            tables[-1].add(own[line.removeprefix("| [").split("]")[0]])
+        elif tables[-1]:
+            tables.append(set())
+
+    assert {len(boundaries) for boundaries in tables if boundaries} == {1}
+    assert sum(len(boundaries) for boundaries in tables) == len(set(own.values()))
+
+
 def test_what_is_no_time_has_no_verdict():
     assert verdicts.of(replace(ROW, figures={"top1_percent": 63.32})) is None
     assert verdicts.of(replace(ROW, tower="", figures={"time_ms": 3.0})) is None
@@ -322,9 +345,16 @@ def test_of_each_machine_and_precision_the_fastest_stands_there(tables):
     assert [cell["folder"] for cell in kept] == ["a", "b"]
 
 
-def test_a_model_fed_with_other_pictures_than_its_name_says_is_another(tables):
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("load", "throughput"), ("inputs", "fresh"), ("fed", "folded"), ("device_ids", "1"), ("image_size", 64)],
+    ids=range(5),
+)
+def test_a_cell_that_is_loaded_or_fed_otherwise_is_of_no_plain_call(tables, column, value):
     table = tables()["folder"]
-    table["image_size"] = 64
+    assert len(measured.timed({"a": table})) == 2
+
+    table[column] = value
 
     assert measured.timed({"a": table}) == []
 
