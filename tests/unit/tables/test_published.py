@@ -362,8 +362,9 @@ def test_a_cell_that_is_loaded_or_fed_otherwise_is_of_no_plain_call(tables, colu
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", "[a](https://b)", "a | b\n# c"], ids=range(3))
 def test_hostile_words_of_a_run_are_words(folder, tables, hostile):
     plain = page.page(tables(), folder(FIRST))
-    made = tables(machine=hostile)
-    made["folder"]["chip"] = hostile
+    made = tables(machine=hostile, model=f"vit_b_32 {hostile}")
+    for column in ("chip", "target", "precision", "bare"):
+        made["folder"][column] = hostile
 
     text = page.page(made, folder(FIRST))
 
@@ -372,6 +373,7 @@ def test_hostile_words_of_a_run_are_words(folder, tables, hostile):
     assert "](https://b" not in text
     assert len(text.splitlines()) == len(plain.splitlines())
     assert [line.count("|") for line in text.splitlines()] == [line.count("|") for line in plain.splitlines()]
+    assert "**measured**" in text
 
 
 def test_every_architecture_is_of_known_work_or_of_another_kind():
