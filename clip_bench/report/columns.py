@@ -21,7 +21,9 @@ NOTES = {
     "‡": "not hardware: the answers of such a device without its speed, never timed",
     "¶": "numerics: what the graph answers on a CPU, not what the device does; never timed",
     "§": "gate failed: not timed; its reason stands with the cells without a time",
+    "◊": "published: what somebody else told, not measured here",
 }
+PUBLISHED = "◊"
 UNTIMED = ("‡", "¶")
 
 

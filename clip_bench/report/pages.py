@@ -28,6 +28,7 @@ from clip_bench.report import (
 )
 from clip_bench.report.figures import clean, linked, markdown, witnessed
 from clip_bench.report.profiles import profiles
+from clip_bench.report.published import page as published
 from clip_bench.report.rows import collect, frame, newest
 from clip_bench.report.tables import full, hardware, holes
 
@@ -105,6 +106,7 @@ def made(paths_in: Iterable[Path], out_dir: Path) -> dict[Path, str]:
     pages[out_dir / "README.md"] = overview(list(whole.values()), studied=bool(studied))
     if studied:
         pages[out_dir / "calibration.md"] = studied
+    pages[out_dir / published.FILE] = _page([published.page(tables)])
     pages[out_dir / "index.html"] = site.page(tables, whole)
     plots = {
         out_dir / name / file: svg for name in whole for kind in drawn[name].values() for file, svg in kind.items()
@@ -167,6 +169,7 @@ def overview(machines: Sequence[Sequence[Run]], *, studied: bool = False) -> str
         lines.append([_page_of(latest), clean(told["CPU"]), told["RAM"], _day(latest), cells])
     parts = ["# Reports", markdown(heads, lines, left=len(heads))]
     parts += ["What the calibration of quantized graphs changes: [calibration.md](calibration.md)."] if studied else []
+    parts += [f"What others published, with the roofline's verdict on it: [{published.FILE}]({published.FILE})."]
     for (latest, *_), table in zip(machines, tables, strict=True):
         parts += [f"## {_page_of(latest)}", hardware(table)]
     return _page(parts)

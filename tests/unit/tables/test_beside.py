@@ -105,7 +105,7 @@ def test_a_machine_that_ran_no_cell_has_a_page(tmp_path):
     made = pages.write([tmp_path], tmp_path / "out")
 
     text = (tmp_path / "out" / "a_machine" / "README.md").read_text(encoding="utf-8")
-    assert [path.name for path in made] == ["README.md", "README.md", "index.html"]
+    assert [path.name for path in made] == ["README.md", "README.md", "published.md", "index.html"]
     assert [f"## {heading}" in text for heading in beside.HEADINGS] == [True] * 4
     assert "[retrieval.json](retrieval.json)" in text
 

@@ -37,8 +37,9 @@ def test_each_machine_has_a_page_and_the_overview_links_it(place, tmp_path):
 
     pages = [path for path in write([tmp_path], tmp_path) if path.suffix == ".md"]
 
-    assert pages == [tmp_path / "one" / "README.md", tmp_path / "two" / "README.md", tmp_path / "README.md"]
-    overview = pages[-1].read_text(encoding="utf-8")
+    names = ("one/README.md", "two/README.md", "README.md", "published.md")
+    assert pages == [tmp_path / name for name in names]
+    overview = pages[2].read_text(encoding="utf-8")
     assert "[one](one/README.md)" in overview
     assert "[two](two/README.md)" in overview
 
@@ -137,7 +138,7 @@ def test_a_hostile_machine_name_is_words_and_no_folder_elsewhere(place, tmp_path
     for page in (each for each in made if each.suffix == ".md"):
         text = page.read_text(encoding="utf-8")
         assert "<script" not in text
-        assert "](https" not in text
+        assert "](https://b" not in text
         assert not [line for line in text.splitlines() if line.startswith("# b")]
 
 

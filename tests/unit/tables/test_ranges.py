@@ -61,7 +61,7 @@ def test_methods_stand_in_order_and_rows_by_number(place, tmp_path):
         ("percentile", 200),
         ("entropy", 100),
     ]
-    assert "From [study.json](example/study.json) (2025-03-01); the newest result of each cell." in page
+    assert "From [study.json](example/study.json) (2025-03-01, witness `" in page
     assert "The FP32 reference: top-1 95.5 %" in page
 
 
