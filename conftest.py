@@ -5,20 +5,21 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from clip_bench import backends, ceilings, gaps, machine, matrix, pipeline, record, settings, witness
+from clip_bench import backends, ceilings, gaps, machine, matrix, pipeline, progress, record, settings, witness
 from clip_bench.errors import ClipBenchError, PlacementError, UnavailableError, UnsupportedError, UsageError
 from clip_bench.ledger import Ledger
 from clip_bench.record import Entry, Outcome
-from clip_bench.report import profiles, rows, spent, tables
+from clip_bench.report import figures, profiles, rows, spent, tables
 from clip_bench.specs import Case, Precision
 from clip_bench.timing import conditions, statistics
 
@@ -37,9 +38,12 @@ LEDGER = pytest.StashKey[Ledger]()
 RUN = pytest.StashKey[Path | None]()
 CELL = pytest.StashKey[Case]()
 SKIPPED = pytest.StashKey[dict[str, str]]()
-SELECTED = pytest.StashKey[int]()
+SELECTED = pytest.StashKey[list[Case]]()
+PROGRESS = pytest.StashKey["Progress"]()
 BEGAN = pytest.StashKey[conditions.Snapshot]()
 CEILINGS = pytest.StashKey[dict[str, object]]()
+STEPS = "clip_bench.steps"  # the logger that hears when a step of the pipeline begins
+COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 SHOWN = "clip_bench_case"  # the report property of a test that is a cell
 
 
@@ -119,8 +123,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if isinstance(item, pytest.Function) and hasattr(item, "callspec") and set(AXES) <= set(item.callspec.params):
             item.stash[CELL] = config.stash[CASES][item.callspec.id]
             item.user_properties.append((SHOWN, item.callspec.id))
-    config.stash[SELECTED] = sum(CELL in item.stash for item in items)
-    if items and config.stash[SELECTED] == len(items) and (reporter := _reporter(config)):
+    config.stash[SELECTED] = [item.stash[CELL] for item in items if CELL in item.stash]
+    if items and len(config.stash[SELECTED]) == len(items) and (reporter := _reporter(config)):
         reporter.showfspath = False  # no line with the file's name before the line of each cell
 
 
@@ -154,32 +158,77 @@ def _reporter(config: pytest.Config) -> pytest.TerminalReporter | None:
 
 
 class Progress(logging.Handler):
-    """Shows on the terminal what takes long, while pytest captures the rest."""
+    """Shows where a cell is, while pytest captures the rest.
+
+    On a terminal that is one line, rewritten; elsewhere, and where what a runtime prints would stand in that line
+    (``-s``), a line for each step that takes long. It is written when a step begins, so never while the clock runs.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
-        super().__init__(logging.INFO)
-        self.reporter = _reporter(config)
+        super().__init__(logging.DEBUG)
+        self.config, self.reporter = config, _reporter(config)
         self.capture = config.pluginmanager.get_plugin("capturemanager")
-        self.cell = ""
+        alone = config.getoption("capture") == "fd" and os.environ.get("TERM") != "dumb"
+        self.live = alone and self.reporter is not None and bool(self.reporter.isatty)
+        self.pace = progress.Pace()
+        self.waiting: list[Case] = []
+        self.began = 0.0
+        self.step, self.shown = "", False
+
+    def begin(self, case: Case) -> None:
+        """Show that the set-up of *case* begins."""
+        ended, selected = self.config.stash[LEDGER].entries, self.config.stash[SELECTED]
+        self.waiting = [case, *(each for each in selected if each != case and each.id not in ended)]
+        self.began, self.step = time.perf_counter(), "starting"
+        self._rewrite(self.step)
 
     def emit(self, message: logging.LogRecord) -> None:
-        """One line per step, under the cell that it is for."""
-        if self.reporter is None:
+        """A word when a step begins, and one line per artifact that is made."""
+        told = message.getMessage()
+        if message.name == STEPS:
+            self.step = told
+            self._rewrite(told)
+        elif self.live:
+            self._rewrite(f"{self.step}, {told}")
+        elif self.reporter is not None:
+            with self._uncaptured():
+                self.reporter.ensure_newline()
+                self.reporter.write_line(f"  {self.waiting[0].id}: {told} ...")
+
+    def erase(self) -> None:
+        """Take the line back, for what comes in its place."""
+        if self.shown:
+            self.shown = False
+            self.reporter.rewrite("", erase=True)
+            self.reporter.rewrite("")
+
+    def _rewrite(self, step: str) -> None:
+        if not self.live:
             return
-        with self.capture.global_and_fixture_disabled() if self.capture else nullcontext():
+        total = len(self.config.stash[SELECTED])
+        place = f"[{total - len(self.waiting) + 1}/{total}]"
+        left = self.pace.left(self.waiting, time.perf_counter() - self.began)
+        with self._uncaptured():
             self.reporter.ensure_newline()
-            self.reporter.write_line(f"  {self.cell}: {message.getMessage()} ...")
+            columns = self.config.get_terminal_writer().fullwidth
+            self.reporter.rewrite(progress.line(place, self.waiting[0].id, step, left, columns), erase=True)
+            self.reporter.flush()
+        self.shown = True
+
+    def _uncaptured(self) -> AbstractContextManager[None]:
+        return self.capture.global_and_fixture_disabled() if self.capture else nullcontext()
 
 
-@pytest.fixture
-def progress(pytestconfig: pytest.Config, case: Case) -> Iterator[None]:
-    """Show the steps of this cell that take long."""
-    handler = Progress(pytestconfig)
-    handler.cell = case.id
-    logger = logging.getLogger("clip_bench")
-    logger.addHandler(handler)
-    yield
-    logger.removeHandler(handler)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Make ready to show where a cell is: now there is a terminal, if there is one."""
+    session.config.stash[PROGRESS] = Progress(session.config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Show which cell begins."""
+    if case := item.stash.get(CELL, None):
+        item.config.stash[PROGRESS].begin(case)
 
 
 @pytest.fixture
@@ -187,7 +236,6 @@ def prepared(
     pytestconfig: pytest.Config,
     case: Case,
     ledger: Ledger,
-    progress: None,  # noqa: ARG001  its lines show meanwhile
 ) -> Iterator[pipeline.Prepared]:
     """The cell, built and loaded; the only session alive."""
     try:
@@ -205,12 +253,39 @@ def prepared(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Take the time of a whole cell, from its set-up to its end."""
+    """Take the time of a whole cell, from its set-up to its end, and show its steps meanwhile."""
+    if (case := item.stash.get(CELL, None)) is None:
+        return (yield)
+    ledger, shown = item.config.stash[LEDGER], item.config.stash[PROGRESS]
     began = time.perf_counter()
-    result = yield
-    if case := item.stash.get(CELL, None):
-        item.config.stash[LEDGER].spend(case.id, time.perf_counter() - began)
+    try:
+        with _listening(shown):
+            result = yield
+    finally:
+        shown.erase()  # before whatever an interruption prints
+    seconds = time.perf_counter() - began
+    ledger.spend(case.id, seconds)
+    if entry := ledger.entries.get(case.id):
+        shown.pace.end(case, seconds, skipped=entry.outcome is Outcome.SKIPPED)
     return result
+
+
+@contextmanager
+def _listening(shown: Progress) -> Iterator[None]:
+    """Let *shown* hear what takes long, and where the line is live, every step; no test's captured log holds these."""
+    made, steps = logging.getLogger("clip_bench"), logging.getLogger(STEPS)
+    made.addHandler(shown)
+    if shown.live:
+        steps.addHandler(shown)
+        steps.setLevel(logging.DEBUG)
+        steps.propagate = False
+    try:
+        yield
+    finally:
+        made.removeHandler(shown)
+        steps.removeHandler(shown)
+        steps.setLevel(logging.NOTSET)
+        steps.propagate = True
 
 
 @pytest.hookimpl(wrapper=True)
@@ -229,7 +304,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             reason = _expected(gap, outcome, reason, report)
         if outcome is not Outcome.OK:
             _untimed(item.config, item.nodeid)
-        _show(item.config, ledger.end(case.id, outcome, reason))
+        _show(item.config, ledger.end(case.id, outcome, reason), report.outcome)
     return report
 
 
@@ -251,15 +326,18 @@ def _untimed(config: pytest.Config, nodeid: str) -> None:
     timed[:] = [row for row in timed if row.fullname != nodeid]
 
 
-def _show(config: pytest.Config, entry: Entry) -> None:
-    """One line for a cell that ended."""
+def _show(config: pytest.Config, entry: Entry, counted: str) -> None:
+    """One line for a cell that ended, in place of the line that showed its steps; *counted* as pytest counts it."""
     ledger, reporter = config.stash[LEDGER], _reporter(config)
     if reporter is None:
         return
     timing = entry.record.timing
     told = f"P50 {statistics.summary(timing.rounds_s, timing.batch).p50_s * 1e3:.3f} ms" if timing else entry.reason
+    config.stash[PROGRESS].erase()
     reporter.ensure_newline()
-    reporter.write_line(f"[{len(ledger.entries)}/{config.stash[SELECTED]}] {entry.case}  {entry.outcome}  {told}")
+    reporter.write(f"[{len(ledger.entries)}/{len(config.stash[SELECTED])}] {entry.case}  ")
+    reporter.write(str(entry.outcome), **{COLOURS[counted]: True})
+    reporter.write_line(f"  {figures.printable(told)}")
 
 
 def _ending(ledger: Ledger, case: Case, call: pytest.CallInfo[None], report: pytest.TestReport) -> tuple[Outcome, str]:

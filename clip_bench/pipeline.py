@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import time
@@ -44,6 +45,8 @@ UNCOUNTED_S, UNCOUNTED = 0.01, (2, 5)
 COUNTED_S, COUNTED = 0.02, (3, 25)
 SHOWN_CALLS = 64  # of the first ones, whose seconds the record keeps
 INSIDE_CLOCK = ("host to device", "inference", "device to host")
+
+_steps = logging.getLogger("clip_bench.steps")  # gets a word at the begin of each: for who shows where a cell is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +134,8 @@ class Spent:
 
     @contextmanager
     def on(self, what: str) -> Iterator[None]:
-        """Count the seconds of this block as spent on *what*."""
+        """Count the seconds of this block as spent on *what*, and tell its begin."""
+        _steps.debug("%s", what)
         began = time.perf_counter()
         try:
             yield
