@@ -19,7 +19,7 @@ from clip_bench import backends, ceilings, gaps, machine, matrix, pipeline, prog
 from clip_bench.errors import ClipBenchError, PlacementError, UnavailableError, UnsupportedError, UsageError
 from clip_bench.ledger import Ledger
 from clip_bench.record import Entry, Outcome
-from clip_bench.report import figures, profiles, rows, spent, tables
+from clip_bench.report import figures, github, missed, narrow, platforms, profiles, rows, spent, tables
 from clip_bench.specs import Case, Precision
 from clip_bench.timing import conditions, statistics
 
@@ -44,6 +44,8 @@ BEGAN = pytest.StashKey[conditions.Snapshot]()
 CEILINGS = pytest.StashKey[dict[str, object]]()
 STEPS = "clip_bench.steps"  # the logger that hears when a step of the pipeline begins
 COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
+EXCUSED = {Outcome.SKIPPED, Outcome.UNSUPPORTED}  # what a machine or a runtime cannot do; the others are wrong
+GITHUB_FILE = "GITHUB_STEP_SUMMARY"  # names the file that GitHub shows on the page of a job
 SHOWN = "clip_bench_case"  # the report property of a test that is a cell
 
 
@@ -61,6 +63,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--no-skips", action="store_true", help="fail if a test that is no cell is skipped: for CI, where all can run"
+    )
+    group.addoption(
+        "--format",
+        choices=("terminal", "github"),
+        default="terminal",
+        help="how the run is summed up: for a terminal, or for the page of a CI job, in $GITHUB_STEP_SUMMARY if it is set",
     )
     group.addoption("--reports", type=Path, metavar="DIR", help="write the run to DIR/<machine>/<run>.json")
 
@@ -494,12 +502,29 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("clip-bench")
     if entries:
         run = record.Run(name="this run", datetime="", machine=_facts(config), entries=entries)
-        frame = rows.frame([run])
-        terminalreporter.write_line(tables.terminal(frame))
-        asked = profiles(frame, config.stash[SETTINGS].percentiles, alone=bool(config.option.load))
-        terminalreporter.write_line(asked)
-        terminalreporter.write_line(spent.line(entries))
+        _summarise(terminalreporter, config, run, broken)
     for line in broken:
         terminalreporter.write_line(line, red=True)
     if entries and config.stash[RUN] is not None:
         terminalreporter.write_line(f"run written to {config.stash[RUN]}; tables: clip-bench report")
+
+
+def _summarise(reporter: pytest.TerminalReporter, config: pytest.Config, run: record.Run, broken: list[str]) -> None:
+    """The tables of *run*, or with ``--format github`` a page of a CI job: in its file, or here where there is none."""
+    frame = rows.frame([run])
+    if config.getoption("--format") == "github":
+        page = os.environ.get(GITHUB_FILE)
+        told = {platforms.machine_name(run.machine): frame}
+        if not page:
+            reporter.write_line(github.summary(told, broken))
+            return
+        reporter.write_line(github.append(Path(page), told, broken))
+    columns = config.get_terminal_writer().fullwidth if reporter.isatty else None
+    reporter.write_line(tables.terminal(frame, columns))
+    if asked := profiles(frame, config.stash[SETTINGS].percentiles, alone=bool(config.option.load)):
+        reporter.write_line(asked)
+    for outcome, line in missed.missed(frame, columns):
+        reporter.write_line(line, **{"yellow" if outcome in EXCUSED else "red": True})
+    ended = missed.tally([entry.outcome for entry in run.entries])
+    budget = "\n".join(filter(None, (f"{ended}.", spent.line(run.entries))))
+    reporter.write_line(narrow.wrapped(budget, columns) if columns else budget)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from clip_bench.commands import tell
+from clip_bench.errors import UsageError
 
 HELP = "make the tables from the JSON files of runs, without any runtime"
+FOLDER = Path("reports")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -15,11 +18,42 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs", nargs="*", type=Path, metavar="JSON", help="run files, or folders of them (default: reports)"
     )
-    parser.add_argument("-o", "--out", type=Path, default=Path("reports"), help="folder to write (default: reports)")
+    parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="folder to write (default: reports)")
+    parser.add_argument(
+        "--format",
+        choices=("pages", "github"),
+        default="pages",
+        help="github: print a CI job's summary, and write nothing",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write them, and tell their paths."""
+    """Write them, and tell their paths; or print the summary."""
     from clip_bench.report import pages
 
-    return tell(map(str, pages.write(options.runs or [Path("reports")], options.out)))
+    runs = options.runs or [FOLDER]
+    if options.format == "pages":
+        return tell(map(str, pages.write(runs, options.out or FOLDER)))
+    if options.out is not None:
+        msg = f"--format github writes no folder: leave out -o {options.out}, or --format"
+        raise UsageError(msg)
+    return tell([_summary(runs)])
+
+
+def _summary(paths: Sequence[Path]) -> str:
+    """The newest measurement of each cell of each machine, as GitHub's markdown.
+
+    Raises:
+        UsageError: a path is no run, or there is none.
+    """
+    from clip_bench.record import Run
+    from clip_bench.report import collect, github, pages, platforms
+
+    machines: dict[str, list[Run]] = {}
+    runs, _ = collect(paths)
+    for each in sorted(runs, key=lambda each: (each.datetime, each.name), reverse=True):
+        machines.setdefault(platforms.machine_name(each.machine), []).append(each)
+    if not machines:
+        msg = "no clip-bench run among the given files; make one with pytest --benchmark-only --reports reports"
+        raise UsageError(msg)
+    return github.summary({name: pages.current(machines[name]) for name in sorted(machines)}).rstrip("\n")

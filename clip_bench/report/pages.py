@@ -12,7 +12,7 @@ import pandas as pd
 
 from clip_bench.errors import UsageError
 from clip_bench.finding import Finding
-from clip_bench.record import Outcome, Run
+from clip_bench.record import Run
 from clip_bench.report import (
     batches,
     beside,
@@ -27,6 +27,7 @@ from clip_bench.report import (
     surroundings,
 )
 from clip_bench.report.figures import clean, linked, markdown, witnessed
+from clip_bench.report.missed import tally
 from clip_bench.report.profiles import profiles
 from clip_bench.report.published import page as published
 from clip_bench.report.rows import collect, frame, newest
@@ -165,7 +166,7 @@ def overview(machines: Sequence[Sequence[Run]], *, studied: bool = False) -> str
     tables = [current(runs) for runs in machines]
     lines = []
     for (latest, *_), table in zip(machines, tables, strict=True):
-        told, cells = platforms.facts(latest.machine), _tally(list(table["outcome"]))
+        told, cells = platforms.facts(latest.machine), tally(list(table["outcome"]))
         lines.append([_page_of(latest), clean(told["CPU"]), told["RAM"], _day(latest), cells])
     parts = ["# Reports", markdown(heads, lines, left=len(heads))]
     parts += ["What the calibration of quantized graphs changes: [calibration.md](calibration.md)."] if studied else []
@@ -204,7 +205,7 @@ def _sources(runs: Sequence[Run], table: pd.DataFrame) -> str:
         [
             linked(run.name),
             _day(run),
-            _tally([entry.outcome for entry in run.entries]),
+            tally([entry.outcome for entry in run.entries]),
             str(int((table["run"] == run.name).sum())),
             witnessed(run.head),
         ]
@@ -238,13 +239,6 @@ def _folder(run: Run | Finding) -> str:
 
 def _day(run: Run) -> str:
     return clean(run.datetime[:10]) if run.datetime.strip() else "on an unknown day"
-
-
-def _tally(ended: Sequence[str]) -> str:
-    """How many cells ended how: '8 ok, 1 skipped of 9 planned'."""
-    counts = {word: ended.count(word) for word in Outcome}
-    told = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in counts.items() if count)
-    return f"{told or 'none'} of {len(ended)} planned"
 
 
 def _page(parts: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import pandas as pd
 
 from clip_bench.record import Outcome
-from clip_bench.report import noise, platforms
+from clip_bench.report import narrow, noise, platforms
 from clip_bench.report.blocks import alike, filled, has, join
 from clip_bench.report.calls import SETTING, brief, describe, rank
 from clip_bench.report.columns import (
@@ -68,11 +68,18 @@ def hardware(frame: pd.DataFrame) -> str:
     return join([LEGEND if parts else NOTHING, *parts, overhead(frame)])
 
 
-def terminal(frame: pd.DataFrame) -> str:
-    """The hardware table for a terminal: short headings, one line per row, no reasons."""
+def terminal(frame: pd.DataFrame, width: int | None = None) -> str:
+    """The hardware table for a terminal: short headings, one line per row, no reasons.
+
+    In a *width* of columns no line wraps: what of a table does not fit is left out and named.
+    """
     columns = {short: cell for short, cell in HARDWARE.values() if short}
-    parts = _hardware(frame, columns, lambda row: platforms.title(row["target"]), noise.short)
-    return join(["" if parts else NOTHING, *parts, overhead(frame)])
+    parts = _hardware(frame, columns, lambda row: platforms.title(row["target"]), noise.short, width)
+    text = join(["" if parts else NOTHING, *parts, overhead(frame, width)])
+    if width is None:
+        return text
+    cut = any(line and not line.strip("- ") for line in text.splitlines())  # the rule of a narrow table
+    return narrow.wrapped(text + (f"\n{narrow.NOTE.format(columns=width)}" if cut else ""), width)
 
 
 def full(frame: pd.DataFrame) -> str:
@@ -93,19 +100,29 @@ def full(frame: pd.DataFrame) -> str:
     return join([FULL_LEGEND, *parts]) if parts else "Nothing was measured.\n"
 
 
-def overhead(frame: pd.DataFrame) -> str:
-    """What the harness itself takes: the null target, which runs nothing; empty where it was not timed."""
+def overhead(frame: pd.DataFrame, width: int | None = None) -> str:
+    """What the harness itself takes: the null target, which runs nothing; empty where it was not timed.
+
+    In a *width* of columns no line wraps.
+    """
     rows = [row for row in frame.to_dict("records") if row["backend"] == platforms.NULL and has(row, "rounds")]
     if not rows:
         return ""
     heads = ["Call", *(f"Latency {word} (ms)" for word in ("Avg", "P90, linear", "Max", "Min"))]
     cells = [[_called(row), *(HARDWARE[head][1](row) for head in heads[1:])] for row in rows]
     text = "The null target computes nothing: its time is what the harness adds to every row above."
-    return join(["### Harness overhead", text, markdown(heads, cells)])
+    table = markdown(heads, cells)
+    if width is not None and not narrow.fits(table, width):
+        table = narrow.table(["Call", *(HARDWARE[head][0] for head in heads[1:])], cells, width)
+    return join(["### Harness overhead", text, table])
 
 
 def _hardware(
-    frame: pd.DataFrame, columns: dict[str, Cell], head: Cell, noisy: Callable[[Sequence[Row]], str]
+    frame: pd.DataFrame,
+    columns: dict[str, Cell],
+    head: Cell,
+    noisy: Callable[[Sequence[Row]], str],
+    width: int | None = None,
 ) -> list[str]:
     parts = []
     rows = [row for row in _measured(frame) if row["outcome"] in MEASURED and has(row, "rounds", "similarity_mean")]
@@ -115,7 +132,10 @@ def _hardware(
     for group in sorted(groups, key=lambda group: (rank(group[0]["tower"]), group[0]["kind"])):
         tower, kind = group[0]["tower"], group[0]["kind"]
         notes = [f"{mark} {note}." for mark, note in NOTES.items() if any(mark in marks(row) for row in group)]
-        table = markdown(["Platform", "Model", *columns], list(_block_rows(group, head, columns)), left=2)
+        heads, lines = ["Platform", "Model", *columns], list(_block_rows(group, head, columns))
+        table = markdown(heads, lines, left=2)
+        if width is not None and not narrow.fits(table, width):
+            table = narrow.table(heads[1:], narrow.blocks(lines), width)
         heading = ", ".join(filter(None, (HEADINGS.get(tower, tower), brief(group[0]), KINDS.get(kind, ""))))
         parts += [f"### {heading}", describe(group, scores=True), table, "\n".join(notes), noisy(group)]
     return parts
