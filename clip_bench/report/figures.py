@@ -67,6 +67,12 @@ def clean(text: str) -> str:
     return printable(text).replace("|", "&#124;").replace("<", "&lt;").replace("](", "]&#40;") or ABSENT
 
 
+def words(frame: pd.DataFrame) -> pd.DataFrame:
+    """*frame* with every text in it :func:`clean`: names of models, targets and variants are a file's word, too."""
+    texts = frame.select_dtypes("object").map(lambda value: clean(value) if isinstance(value, str) and value else value)
+    return frame.assign(**{str(name): texts[name] for name in texts})
+
+
 def linked(name: str, folder: str = "") -> str:
     """A link to the file *name*.json of a run, beside the page or in *folder*."""
     return f"[{clean(name)}.json]({folder}{'/' if folder else ''}{quote(os.fsencode(name))}.json)"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from clip_bench.record import Outcome
-from clip_bench.report.figures import clean, markdown
+from clip_bench.report.figures import clean, markdown, words
 from clip_bench.report.tables import hardware, holes
 
 LIMIT = 1 << 20  # bytes of a step's summary: docs.github.com, "Workflow commands", step isolation and limits
@@ -24,7 +24,7 @@ def summary(tables: Mapping[str, pd.DataFrame], notes: Sequence[str] = (), limit
     more than *limit* bytes of UTF-8, and says so.
     """
     parts = ["## clip-bench", "\n".join(f"- {clean(note)}" for note in notes)]
-    for name, frame in tables.items():
+    for name, frame in ((name, words(frame)) for name, frame in tables.items()):
         counts = Counter(frame["outcome"])
         cells = [[word.replace("_", " "), str(counts[word])] for word in Outcome if counts[word]]
         untimed = int(frame["rounds"].isna().sum())

@@ -26,7 +26,7 @@ from clip_bench.report import (
     site,
     surroundings,
 )
-from clip_bench.report.figures import clean, linked, markdown, witnessed
+from clip_bench.report.figures import clean, linked, markdown, witnessed, words
 from clip_bench.report.missed import tally
 from clip_bench.report.profiles import profiles
 from clip_bench.report.published import page as published
@@ -137,7 +137,8 @@ def machine_page(
 
     *findings* are what commands measured beside the matrix; where there is nothing else, the one run is without cells.
     """
-    latest = runs[0]
+    latest, sources = runs[0], _sources(runs, table)
+    table = words(table)
     facts = [[label, clean(text)] for label, text in platforms.facts(latest.machine).items()]
     sections = {
         "Hardware Test Results": [hardware(table), DISTRIBUTED if drawn["latency"] else "", _linked(drawn["latency"])],
@@ -152,7 +153,7 @@ def machine_page(
         "Conditions and energy": [surroundings.table(table)],
         "In full": [full(table)],
         "Cells without a time": [holes(table)],
-        "Provenance": [_sources(runs, table)],
+        "Provenance": [sources],
     }
     parts = [f"# {clean(platforms.machine_name(latest.machine))}", markdown(("Machine", ""), facts, left=2)]
     for heading, texts in sections.items():
@@ -163,7 +164,7 @@ def machine_page(
 def overview(machines: Sequence[Sequence[Run]], *, studied: bool = False) -> str:
     """The page over all *machines*, each with its runs, newest first; *studied*: there is a page on calibration."""
     heads = ("Machine", "Chip", "RAM", "Newest run", "Cells")
-    tables = [current(runs) for runs in machines]
+    tables = [words(current(runs)) for runs in machines]
     lines = []
     for (latest, *_), table in zip(machines, tables, strict=True):
         told, cells = platforms.facts(latest.machine), tally(list(table["outcome"]))
