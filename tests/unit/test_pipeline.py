@@ -1,5 +1,6 @@
 """Which cells there are, and how one is prepared and judged; on the null backend."""
 
+import logging
 from dataclasses import replace
 from itertools import islice
 from types import SimpleNamespace
@@ -228,3 +229,31 @@ def test_a_device_and_its_emulator_are_calibrated_on_the_same_rows(small):
     few, whole = (evaluation.calibration(replace(small, samples=n), TINY) for n in (8, None))
 
     assert few.sha256 == whole.sha256
+
+
+def test_the_begin_of_each_step_is_told_and_nothing_while_the_clock_runs(own, caplog):
+    class Clock:
+        """What is used of the benchmark fixture; it tells its own begin and end among the steps."""
+
+        def __init__(self):
+            self.extra_info, self.stats = {}, None
+
+        def pedantic(self, target, *, setup, rounds, warmup_rounds, **_):
+            steps.info("clock begins")
+            for _ in range(warmup_rounds + rounds):
+                arguments, keywords = setup()
+                target(*arguments, **keywords)
+            self.stats = {"data": [1e-3] * rounds}
+            steps.info("clock ends")
+
+    steps = logging.getLogger("clip_bench.steps")
+    with caplog.at_level(logging.DEBUG, logger="clip_bench"):
+        prepared = pipeline.prepare(CASE, NULL, own)
+        pipeline.timed(prepared, pipeline.judge(prepared, own), Clock(), own)
+
+    told = [message.getMessage() for message in caplog.records if message.levelno <= logging.INFO]
+    told = [step for index, step in enumerate(told) if step != told[index - 1] and not step.startswith("making")]
+    assert told == [
+        *("building", "importing", "loading", "calling", "gating", "timing"),
+        *("clock begins", "clock ends", "calling"),
+    ]
