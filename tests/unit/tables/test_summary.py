@@ -126,8 +126,8 @@ def test_a_summary_is_cut_at_a_line_and_says_so(run, limit):
 
 def test_githubs_own_limit_holds(run):
     entries = [
-        dataclasses.replace(entry, outcome=Outcome.FAILED, reason=f"error {index} " + "x" * 900)
-        for index in range(100)
+        dataclasses.replace(entry, outcome=Outcome.FAILED, reason=f"error {index} of {entry.case} " + "x" * 1500)
+        for index in range(30)
         for entry in run.entries
     ]
 
