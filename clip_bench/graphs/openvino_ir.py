@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
@@ -124,7 +125,11 @@ def _quantize(model: openvino.Model, recipe: Nncf, rows: list[onnx_file.Row]) ->
     name = RANGES[recipe.ranges]
     ranges = getattr(RangeEstimatorParametersSet, name) if name else RangeEstimatorParameters()
     logging.getLogger("nncf").setLevel(logging.WARNING)
-    with redirect_stdout(sys.stderr):  # its progress is no line of a command's answer
+    # Its bars are no line of a command's answer, and no line at all of a log.
+    with (
+        Path(os.devnull).open("w", encoding="utf-8") as log,
+        redirect_stdout(sys.stderr if sys.stderr.isatty() else log),
+    ):
         return nncf.quantize(
             model,
             nncf.Dataset(rows),

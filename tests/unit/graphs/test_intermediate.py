@@ -97,3 +97,13 @@ def test_a_way_to_find_ranges_that_the_tool_lacks_is_refused(shapes):
 
     with pytest.raises(UnsupportedError, match="NNCF finds no ranges by entropy: minmax or percentile"):
         build(graph, Precision.INT8_NNCF)
+
+
+def test_no_bar_is_drawn_where_there_is_no_terminal(shapes, capfd):
+    graph = replace(shapes.graph(Tower.IMAGE), variant=Variant(calibration="minmax_5"))
+
+    build(graph, Precision.INT8_NNCF)
+
+    printed = "".join(capfd.readouterr())
+    assert "━" not in printed
+    assert "Statistics collection" not in printed
