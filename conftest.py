@@ -520,11 +520,12 @@ def _summarise(reporter: pytest.TerminalReporter, config: pytest.Config, run: re
             return
         reporter.write_line(github.append(Path(page), told, broken))
     columns = config.get_terminal_writer().fullwidth if reporter.isatty else None
-    reporter.write_line(tables.terminal(frame, columns))
+    reporter.write_line(tables.terminal(frame, columns).rstrip("\n") + "\n")
     if asked := profiles(frame, config.stash[SETTINGS].percentiles, alone=bool(config.option.load)):
         reporter.write_line(asked)
     for outcome, line in missed.missed(frame, columns):
         reporter.write_line(line, **{"yellow" if outcome in EXCUSED else "red": True})
     ended = missed.tally([entry.outcome for entry in run.entries])
+    reporter.write_line("")
     budget = "\n".join(filter(None, (f"{ended}.", spent.line(run.entries))))
     reporter.write_line(narrow.wrapped(budget, columns) if columns else budget)
