@@ -32,7 +32,7 @@ def reported(capsys, monkeypatch, tmp_path):
     return told
 
 
-def test_counts_come_first_then_times_then_cells_without_a_time_folded(run):
+def test_counts_come_first_then_times_then_cells_without_a_time(run):
     told = github.summary({"example": frame([run])})
 
     order = ["### example", "| Outcome", "| ok ", "### Vision Model", "<details>", "Cells without a time", "</details>"]
