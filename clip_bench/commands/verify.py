@@ -25,16 +25,20 @@ def run(options: argparse.Namespace) -> int:
     from clip_bench.report.figures import printable
     from clip_bench.report.verify import verify
 
-    faulty = 0
+    faulty = checks = 0
     for path in options.paths or [Path("reports")]:
         for checked in verify(path):
-            faulty += bool(checked.faults)
+            faulty, checks = faulty + bool(checked.faults), checks + 1
             name = printable(str(checked.path))
             if checked.faults:
                 sys.stdout.writelines(f"{name}: {printable(fault)}\n" for fault in checked.faults)
             else:
                 sys.stdout.write(f"{name}: {checked.told}\n")
             sys.stdout.flush()
-    verdict = f"{faulty} files are not what was measured" if faulty else "every figure follows from raw values"
+    verdict = (
+        f"{faulty} of {checks} checks failed: these files are not as they were measured and made"
+        if faulty
+        else "every figure follows from raw values"
+    )
     sys.stdout.write(f"{verdict}\n")
     return 1 if faulty else 0

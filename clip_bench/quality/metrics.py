@@ -126,15 +126,11 @@ def compare(output: str, test: Rows, reference: Rows, floor: Mapping[str, Floats
     """One output, (n, width), against the reference's, row by row; *floor* is the reference's own drift, by the way.
 
     Raises:
-        ValueError: the shapes differ, or there are no rows.
+        ValueError: the shapes differ.
     """
-    drifts = drift(test, reference)
-    if not drifts.size:
-        msg = f"{output}: no rows to compare; give at least one"
-        raise ValueError(msg)
     return Compared(
         output=output,
-        drift=values.told(drifts),
+        drift=values.told(drift(test, reference)),
         identified=values.told(identified(test, reference)),
         difference=values.told(difference(test, reference)),
         floor={way: values.told(rows) for way, rows in floor.items()},
@@ -149,9 +145,13 @@ def similarity(compared: Compared, between: float) -> Similarity:
     the bit still gives a finite ratio.
 
     Raises:
+        ValueError: there are no rows.
         UsageError: what should be numbers is not.
     """
     drifts = values.read(compared.drift)
+    if not drifts.size:
+        msg = f"{compared.output}: no rows to compare; give at least one"
+        raise ValueError(msg)
     floor = max((values.mean(rows) for rows in compared.floor.values()), default=0.0)
     floor = max(floor, LEAST_FLOOR)
     cosines = 1.0 - drifts

@@ -28,12 +28,20 @@ def faults(run: Run, data: Mapping[str, Any]) -> Iterator[str]:
         rows.setdefault(str(row.get("param")) if isinstance(row, Mapping) else "", []).append(row)
     shared: dict[tuple[str, ...], tuple[str, object]] = {}
     for entry in run.entries:
-        checks = (_named(entry), _timed(entry, rows.pop(entry.case, [])), _judged(entry))
-        yield from (f"{entry.case}: {fault}" for check in checks for fault in check)
-        yield from _shared(entry, shared)
+        checks = (_named(entry), _timed(entry, rows.pop(entry.case, [])), _judged(entry), _shared(entry, shared))
+        for check in checks:
+            yield from (f"{entry.case}: {fault}" for fault in _guarded(check))
     yield from (f"{name}: pytest-benchmark timed it, and there is no such cell" for name in rows)
     if bare := sum(_bare(entry.record) for entry in run.entries):
         yield f"{bare} cells keep no values per sample to recompute their figures from: an older version measured them"
+
+
+def _guarded(check: Iterator[str]) -> Iterator[str]:
+    """What *check* finds, and where values make no figure at all, that."""
+    try:
+        yield from check
+    except (UsageError, ValueError, ArithmeticError) as exc:
+        yield f"its figures cannot be made again: {exc}"
 
 
 def _bare(record: Record) -> bool:
@@ -97,12 +105,8 @@ def _judged(entry: Entry) -> Iterator[str]:
         return
     if _bare(entry.record):
         return
-    try:
-        similarity = tuple(starmap(metrics.similarity, zip(quality.compared, _between(quality), strict=True)))
-        scored = tuple(score for each in quality.answered for score in scores.summed(each))
-    except (UsageError, ValueError) as exc:
-        yield f"its values per sample do not fit its similarities: {exc}"
-        return
+    similarity = tuple(starmap(metrics.similarity, zip(quality.compared, _between(quality), strict=True)))
+    scored = tuple(score for each in quality.answered for score in scores.summed(each))
     yield from _unlike(quality.similarity, similarity, lambda each: each.output)
     yield from _unlike(quality.scores, scored, lambda each: each.name)
     lengths = {each.output: (each.drift, each.identified, each.difference) for each in quality.compared}
@@ -131,7 +135,7 @@ def _shared(entry: Entry, seen: dict[tuple[str, ...], tuple[str, object]]) -> It
         told = (similarity.between, compared.floor)
         other, first = seen.setdefault(key, (entry.case, told))
         if told != first:
-            yield f"{entry.case}: {similarity.output}: the reference's own figures are not those in {other}"
+            yield f"{similarity.output}: the reference's own figures are not those in {other}"
 
 
 def _unlike(told: Sequence[Figures], made: Sequence[Figures], name: Callable[[Any], str]) -> Iterator[str]:

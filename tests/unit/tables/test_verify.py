@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from clip_bench import __main__, finding, witness
 from clip_bench.errors import UsageError
@@ -236,6 +238,59 @@ def test_a_finding_is_verified_too(folder):
     assert any("some, other: ratio 0.5, and the rounds make it 0.75" in each for each in faults(folder))
 
 
+def leaves(value, place=()):
+    """The place of every value in JSON that holds no others."""
+    if isinstance(value, dict | list) and value:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return [found for name, item in items for found in leaves(item, (*place, name))]
+    return [place]
+
+
+LEAVES = leaves(json.loads(GOLDEN.read_text(encoding="utf-8")))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(LEAVES), st.data())
+def test_a_change_of_any_one_value_is_found(run, place, data):
+    whole = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    *way, last = place
+    part = whole
+    for name in way:
+        part = part[name]
+    old = part[last]
+    numbers = st.floats(allow_nan=False, allow_infinity=False) if isinstance(old, float) else st.integers()
+    others = numbers if isinstance(old, int | float) and not isinstance(old, bool) else st.text(max_size=5)
+    part[last] = data.draw(others.filter(lambda new: new != old))
+    run.write_text(json.dumps(whole), encoding="utf-8")
+
+    (checked,) = verify(run)
+    assert checked.faults
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: entry(data)["record"]["timing"].update(rounds_s=[]),
+        lambda data: entry(data)["record"].update(precision="fp99"),
+        lambda data: quality(data)["compared"][0].update(drift="a b"),
+        lambda data: quality(data)["compared"][0].update(drift=""),
+        lambda data: quality(data)["compared"][0].update(floor={"again": "1e400 nan"}),
+        lambda data: quality(data)["answered"][0].update(reference="one"),
+        lambda data: data.update(benchmarks=[3, "a", None, {"param": 5}]),
+        lambda data: data.update(benchmarks={"a": 1}),
+        lambda data: row(data).update(stats=None),
+        lambda data: row(data)["stats"].update(more=1),
+    ],
+    ids=list("abcdefghij"),
+)
+def test_values_that_make_no_figure_are_lines_and_no_crash(run, change):
+    edited(run, change, sealed=True)
+
+    (checked,) = verify(run)
+    assert checked.faults
+    assert all(fault.isprintable() for fault in checked.faults)
+
+
 def test_what_cannot_be_read_is_one_line_and_pages_wait(folder):
     (folder / "example" / "cut.json").write_text('{"outcomes": [', encoding="utf-8")
 
@@ -273,7 +328,7 @@ def test_the_command_tells_each_file_and_fails_on_a_fault(folder, capsys):
     edited(folder / "example" / "run.json", EDITS["a score"])
 
     assert __main__.main(["verify", str(folder)]) == 1
-    assert capsys.readouterr().out.endswith(" files are not what was measured\n")
+    assert capsys.readouterr().out.endswith(" checks failed: these files are not as they were measured and made\n")
 
 
 def test_a_hostile_name_stays_on_its_line(run, capsys):
