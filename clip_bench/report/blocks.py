@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import pandas as pd
 
 from clip_bench.report import platforms
 from clip_bench.report.columns import Row
 from clip_bench.report.figures import ABSENT, markdown
+
+T = TypeVar("T")
 
 
 def alike(rows: Iterable[Row], keys: Sequence[str]) -> list[list[Row]]:
@@ -17,6 +21,13 @@ def alike(rows: Iterable[Row], keys: Sequence[str]) -> list[list[Row]]:
     for row in rows:
         groups.setdefault(tuple(str(row[key]) for key in keys), []).append(row)
     return list(groups.values())
+
+
+def evenly(items: Sequence[T], most: int) -> list[Sequence[T]]:
+    """*items* in as few, and as equal, parts of at most *most* as there can be."""
+    count = max(1, math.ceil(len(items) / most))
+    size = math.ceil(len(items) / count) if items else 1
+    return [items[first : first + size] for first in range(0, len(items), size)]
 
 
 def has(row: Row, *names: str) -> bool:

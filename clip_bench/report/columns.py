@@ -43,6 +43,11 @@ def precision(row: Row) -> str:
     return " ".join(filter(None, (row["precision"], row["bare"])))
 
 
+def label(row: Row) -> str:
+    """A cell among others of its model, its tower and its call: 'openvino-cpu int8_nncf'."""
+    return f"{row['target']} {precision(row)}"
+
+
 def cell(row: Row) -> str:
     """A cell among others of its tower and its call: 'vit_b_32_openai, openvino-cpu, int8_nncf'."""
     return ", ".join((row["model"], row["target"], precision(row)))

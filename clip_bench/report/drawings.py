@@ -4,36 +4,47 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
 
 import pandas as pd
 
 from clip_bench.record import Work
-from clip_bench.report import batches, fronts, plots
-from clip_bench.report.blocks import alike, has, models
+from clip_bench.report import batches, drifts, fronts, placements, plots, queues, sizes, starts
+from clip_bench.report.blocks import alike, evenly, has, models
 from clip_bench.report.calls import brief, split
-from clip_bench.report.columns import TOWERS, Row, precision
+from clip_bench.report.columns import TOWERS, Row, label, precision
 from clip_bench.report.fronts import COSINE, DIGITS, TOP1, Scale, Spot
 from clip_bench.report.plots import Curve, Mark, Point, Roof, Series
 from clip_bench.report.roofs import Ceilings
 from clip_bench.report.rows import CALL
 from clip_bench.timing.roofline import Word
 
-NAMED = re.compile(r"(?:front|latency|batches|roofline)[A-Za-z0-9._-]*\.svg")
+NAMED = re.compile(r"(?:front|latency|batches|roofline|queue|drift|placement|start|size)[A-Za-z0-9._-]*\.svg")
 MOST_ROOFS = len(plots.DASHES)
 SECONDS = 1e-3
-T = TypeVar("T")
+GRAPHS: dict[str, Callable[[str, Sequence[Row]], list[str]]] = {
+    "drift": drifts.pictures,
+    "placement": placements.pictures,
+    "start": starts.pictures,
+    "size": sizes.pictures,
+}  # what belongs to a graph, however it is called
+PLAIN = {"batch": 1, "load": "latency", "device_ids": "0", "inputs": "cached"}
 
 
 def draw(frame: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """The plots of *frame*, by kind and file name: ``front``, ``latency``, ``batches``, ``roofline``; only of measured cells."""
-    rows = [row for row in models(frame) if has(row, "rounds")]
+    """The plots of *frame*, by kind and file name.
+
+    Of timed cells ``front``, ``latency``, ``batches``, ``queue`` and ``roofline``; of all, as far as they tell, :data:`GRAPHS`.
+    """
+    every = models(frame)
+    rows = [row for row in every if has(row, "rounds")]
     return {
         "front": _unique(_fronts(rows)),
         "latency": _unique(_latencies(rows)),
         "batches": _unique(_batches(frame)),
+        "queue": _unique(_queues(rows)),
         "roofline": _unique(_rooflines(rows)),
+        **{kind: _unique(_graphs(kind, every)) for kind in GRAPHS},
     }
 
 
@@ -85,8 +96,8 @@ def _latencies(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """How the times of one request are distributed, for each model, tower and call."""
     alone = [row for row in rows if row["load"] in {"latency", ""}]
     for group in alike(alone, ("model", "tower", *CALL)):
-        for part in _parts(group, plots.MOST_CURVES):
-            curves = [Curve(label=_label(row), seconds=row["rounds_s"], marks=_marks(row)) for row in part]
+        for part in evenly(group, plots.MOST_CURVES):
+            curves = [Curve(label=label(row), seconds=row["rounds_s"], marks=_marks(row)) for row in part]
             yield _name("latency", group[0]), plots.latencies(_subject(group[0]), curves)
 
 
@@ -95,10 +106,10 @@ def _batches(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
     for several in batches.growths(frame):
         for group in alike([growth.first for growth in several], ("model",)):
             chosen = [growth for growth in several if any(growth.first is row for row in group)]
-            for part in _parts(chosen, plots.MOST_CURVES):
+            for part in evenly(chosen, plots.MOST_CURVES):
                 series = [
                     Series(
-                        label=_label(growth.first),
+                        label=label(growth.first),
                         points=tuple((size, SECONDS * row["p50_ms"]) for size, row in growth.by_batch.items()),
                     )
                     for growth in part
@@ -106,16 +117,40 @@ def _batches(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
                 yield _name("batches", {**group[0], "batch": 1}), plots.batches(_subject(group[0]), series)
 
 
+def _queues(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """What more requests at once cost and bring, for each model and tower."""
+    for group in queues.families(rows):
+        for part in evenly(queues.loads(group), plots.MOST_CURVES):
+            first = group[0] | {"load": "latency"}
+            yield _name("queue", first), plots.queues(_subject(first), part)
+
+
+def _graphs(kind: str, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """The pictures of one of :data:`GRAPHS`, for each model and tower, and for each way in which they are fed.
+
+    Each graph stands there once: as it is called with the least batch, one request at a time.
+    """
+    for group in alike(rows, ("model", "tower", "fed")):
+        graphs: dict[str, Row] = {}
+        for row in sorted(
+            group, key=lambda row: (row["load"] not in {"latency", ""}, row["batch"] if has(row, "batch") else 0)
+        ):
+            graphs.setdefault(label(row), row)
+        first = group[0] | PLAIN
+        for svg in GRAPHS[kind](_subject(first), sorted(graphs.values(), key=lambda row: row["target"])):
+            yield _name(kind, first), svg
+
+
 def _rooflines(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """What is reached below the ceilings of each kind of device, by the run that measured them."""
     held = [row for row in rows if row["verdict"] and row["bytes"] > 0]
     for group in alike(held, ("run", "device")):
-        labels = list(dict.fromkeys(_label(row) for row in group))
+        labels = list(dict.fromkeys(label(row) for row in group))
         ceilings: Ceilings = group[0]["ceilings"]
-        for part in _parts(labels, plots.MOST_LABELS):
-            shown = [row for row in group if _label(row) in part]
+        for part in evenly(labels, plots.MOST_LABELS):
+            shown = [row for row in group if label(row) in part]
             points = [
-                Point(label=_label(row), work=Work(flops=row["flops"], bytes=row["bytes"]), seconds=row["call_s"])
+                Point(label=label(row), work=Work(flops=row["flops"], bytes=row["bytes"]), seconds=row["call_s"])
                 for row in shown
             ]
             subject = f"{group[0]['machine']}, {group[0]['device'].upper()}"
@@ -135,10 +170,6 @@ def _marks(row: Row) -> tuple[Mark, ...]:
     return tuple(Mark(share=share, seconds=SECONDS * ms) for share, ms in told.items() if not math.isnan(ms))
 
 
-def _label(row: Row) -> str:
-    return f"{row['target']} {precision(row)}"
-
-
 def _subject(row: Row) -> str:
     return ", ".join(filter(None, (row["model"], f"{TOWERS.get(row['tower'], row['tower'])} Model", brief(row))))
 
@@ -147,13 +178,6 @@ def _name(kind: str, row: Row) -> str:
     """A file's name for the cells like *row*, without its ending."""
     words = re.sub(r"[^A-Za-z0-9_]+", "_", brief(row)).strip("_")
     return "-".join(filter(None, (kind, re.sub(r"[^A-Za-z0-9_.]+", "_", row["model"]), row["tower"], words)))
-
-
-def _parts(items: Sequence[T], most: int) -> list[Sequence[T]]:
-    """*items* in as few, and as equal, parts of at most *most* as there can be."""
-    count = max(1, math.ceil(len(items) / most))
-    size = math.ceil(len(items) / count) if items else 1
-    return [items[first : first + size] for first in range(0, len(items), size)]
 
 
 def _unique(drawn: Iterator[tuple[str, str]]) -> dict[str, str]:

@@ -47,6 +47,20 @@ PROVENANCE = (
 )
 MADE = "<!-- Made from the run files by clip_bench.report"
 DRAWN_WITH = ("matplotlib", "pandas", "tabulate")
+DRIFTS = (
+    "The cosine of each sample to the FP32 reference of the same sample, below the reference's own when it is computed "
+    "another way: what is no farther than the dashed line is noise. Each strip is as high as its fullest bin; of several "
+    "outputs the farthest is shown. A cell may be timed where its mean lies left of the full line and all its samples left of the dotted one."
+)
+PLACED = (
+    "By the runtime's own evidence: nodes of the graph by the place that the runtime gave them, and kernels by the type of "
+    "their first input. A share of nodes is no share of time."
+)
+QUEUES = (
+    "Each instance executes one request, and its queue holds those that wait. The median of a request's time, from when it "
+    "was handed over, and the samples of all in a second, by the newest run with it. One request at a time stands first."
+)
+SIZES = "A bar for each file, with all that load it. A runtime that narrows weights when it loads them keeps the file of FP32."
 
 
 def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
@@ -108,7 +122,7 @@ def made(paths_in: Iterable[Path], out_dir: Path) -> dict[Path, str]:
     if studied:
         pages[out_dir / "calibration.md"] = studied
     pages[out_dir / published.FILE] = _page([published.page(tables)])
-    pages[out_dir / "index.html"] = site.page(tables, whole)
+    pages[out_dir / "index.html"] = site.page(tables, whole, found)
     plots = {
         out_dir / name / file: svg for name in whole for kind in drawn[name].values() for file, svg in kind.items()
     }
@@ -143,12 +157,16 @@ def machine_page(
     sections = {
         "Hardware Test Results": [hardware(table), DISTRIBUTED if drawn["latency"] else "", _linked(drawn["latency"])],
         "Accuracy against latency": [FRONTS if drawn["front"] else "", _linked(drawn["front"])],
+        "Distance from the reference": [DRIFTS if drawn["drift"] else "", _linked(drawn["drift"])],
         "Inference": [inference.table(table)],
         "Profiles": [profiles(table)],
         "Paired speed-ups": [ratios.table(table)],
         "Batches": [batches.table(table), _linked(drawn["batches"])],
+        "Requests at once": [QUEUES if drawn["queue"] else "", _linked(drawn["queue"])],
         "Roofline": [rooflines.table(table), _linked(drawn["roofline"])],
-        "Cold path": [cold.table(table)],
+        "Placement": [PLACED if drawn["placement"] else "", _linked(drawn["placement"])],
+        "Cold path": [cold.table(table), _linked(drawn["start"])],
+        "Size": [SIZES if drawn["size"] else "", _linked(drawn["size"])],
         **beside.sections(findings),
         "Conditions and energy": [surroundings.table(table)],
         "In full": [full(table)],

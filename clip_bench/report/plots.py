@@ -82,6 +82,17 @@ class Series:
     points: tuple[tuple[int, float], ...]
 
 
+Stage = tuple[int, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What one cell does with so many requests under way: these, seconds of each, and samples per second of all."""
+
+    label: str
+    points: tuple[Stage, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roof:
     """A ceiling to draw, such as that of one precision."""
@@ -131,26 +142,23 @@ def batches(subject: str, series: Sequence[Series]) -> str:
     Raises:
         UsageError: no series, more than :data:`MOST_CURVES`, one without points, or a number that is not positive.
     """
-    points = [point for each in series for point in each.points]
-    labels = [each.label for each in series]
-    numbers = [*(float(number) for point in points for number in point), *(float(len(each.points)) for each in series)]
-    check(subject, labels, numbers, MOST_CURVES)
-    with drawing():
-        sheet = Sheet(f"{subject}: what does a larger batch cost, and what does it bring?", labels, panels=2)
-        upper = sheet.panel(0, "", "latency of one call (ms)")
-        lower = sheet.panel(1, "batch (samples in one call)", "throughput (samples/s)")
-        for axes, heights in ((upper, [1e3 * s for _, s in points]), (lower, [batch / s for batch, s in points])):
-            logarithmic(axes, "y", heights)
-            _powers(axes, [batch for batch, _ in points])
-        handles: list[Artist] = []
-        for index, each in enumerate(series):
-            sizes, seconds = zip(*sorted(each.points), strict=True)
-            rates = [batch / second for batch, second in zip(sizes, seconds, strict=True)]
-            for axes, heights in ((upper, [1e3 * second for second in seconds]), (lower, rates)):
-                (line,) = axes.plot(sizes, heights, color=colour(index), linestyle=_dash(index))
-                line.set(marker=marker(index), markersize=4.5)
-            handles.append(line)
-        return sheet.svg(handles)
+    loads = [
+        Load(label=each.label, points=tuple((batch, s, batch / s if s else 0.0) for batch, s in each.points))
+        for each in series
+    ]
+    title = f"{subject}: what does a larger batch cost, and what does it bring?"
+    return _balance(subject, title, ("batch (samples in one call)", "latency of one call (ms)"), loads)
+
+
+def queues(subject: str, loads: Sequence[Load]) -> str:
+    """What more requests under way cost in the latency of each, above, and bring in throughput, below.
+
+    Raises:
+        UsageError: no load, more than :data:`MOST_CURVES`, one without points, or a number that is not positive.
+    """
+    title = f"{subject}: what do more requests at once cost, and what do they bring?"
+    words = "requests under way (executed, and waiting)", "latency of one request (ms)"
+    return _balance(subject, title, words, loads)
 
 
 def convergence(subject: str, panels: Mapping[str, Sequence[Curve]]) -> str:
@@ -219,21 +227,22 @@ def roofline(subject: str, roofs: Sequence[Roof], points: Sequence[Point]) -> st
 class Sheet:
     """A figure with a title above its panels and a legend below them, all of a size that its words need."""
 
-    def __init__(self, title: str, labels: Sequence[str], panels: int = 1) -> None:
+    def __init__(self, title: str, labels: Sequence[str], panels: int = 1, tall: float = PANEL) -> None:
         from matplotlib.figure import Figure
 
         self.title = textwrap.wrap(printable(title), TITLE, break_on_hyphens=False)
         self.labels = [textwrap.wrap(printable(label), LINE, break_on_hyphens=False) or ["-"] for label in labels]
         self.columns = 1 if max(len(line) for label in self.labels for line in label) > HALF_LINE else 2
         rows = sum(map(len, self.labels)) if self.columns == 1 else math.ceil(len(labels) / 2)
-        self.head = 0.2 * len(self.title) + 0.15
-        self.height = self.head + panels * (PANEL + AXIS) + ROW * rows + 0.1
+        self.head, self.tall = 0.2 * len(self.title) + 0.15, tall
+        self.height = self.head + panels * (tall + AXIS) + ROW * rows + 0.1
         self.figure: Figure = Figure(figsize=(WIDTH, self.height))
 
-    def panel(self, index: int, x: str, y: str) -> Axes:
-        """Axes number *index* from above, with words for both."""
-        bottom = self.height - self.head - (index + 1) * PANEL - index * AXIS
-        box = (LEFT / WIDTH, bottom / self.height, (WIDTH - LEFT - RIGHT) / WIDTH, PANEL / self.height)
+    def panel(self, index: int, x: str, y: str, span: tuple[float, float] = (LEFT, WIDTH - RIGHT)) -> Axes:
+        """Axes number *index* from above, with words for both, between two places in inches from the left."""
+        bottom = self.height - self.head - (index + 1) * self.tall - index * AXIS
+        left, right = span
+        box = (left / WIDTH, bottom / self.height, (right - left) / WIDTH, self.tall / self.height)
         return self.figure.add_axes(box, facecolor="none", xlabel=x, ylabel=y)
 
     def svg(self, handles: Sequence[Artist]) -> str:
@@ -290,6 +299,28 @@ def check(subject: str, labels: Sequence[str], numbers: Iterable[float], most: i
             f"{subject}: a plot needs positive, finite numbers, and some of each cell: leave out what was not measured"
         )
         raise UsageError(msg)
+
+
+def _balance(subject: str, title: str, words: tuple[str, str], loads: Sequence[Load]) -> str:
+    """The seconds of *loads*, above, and their samples per second, below, over one axis; *words* for it and the first."""
+    stages = [stage for load in loads for stage in load.points]
+    labels = [load.label for load in loads]
+    numbers = [*(float(number) for stage in stages for number in stage), *(float(len(load.points)) for load in loads)]
+    check(subject, labels, numbers, MOST_CURVES)
+    with drawing():
+        sheet = Sheet(title, labels, panels=2)
+        panels = sheet.panel(0, "", words[1]), sheet.panel(1, words[0], "throughput (samples/s)")
+        for axes, values in zip(panels, ([1e3 * s for _, s, _ in stages], [rate for *_, rate in stages]), strict=True):
+            logarithmic(axes, "y", values)
+            _powers(axes, [size for size, *_ in stages])
+        handles: list[Artist] = []
+        for index, load in enumerate(loads):
+            sizes, seconds, rates = zip(*sorted(load.points), strict=True)
+            for axes, heights in zip(panels, ([1e3 * second for second in seconds], rates), strict=True):
+                (line,) = axes.plot(sizes, heights, color=colour(index), linestyle=_dash(index))
+                line.set(marker=marker(index), markersize=4.5)
+            handles.append(line)
+        return sheet.svg(handles)
 
 
 def _climb(axes: Axes, curve: Curve, index: int) -> Artist:

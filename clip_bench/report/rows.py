@@ -33,7 +33,14 @@ _WORDS = (
     *("executed_dtypes", "executed_nodes", "executed_note"),
     *("bare", "load", "device_ids", "inputs", "fed", "unstable", "energy_source", "bound", "verdict"),
 )
-_PARTS = ("rounds_s", "conditions", "steps", "ratio", "ceilings")  # what a table of its own takes apart, or None
+_PARTS = (
+    "rounds_s",
+    "conditions",
+    "steps",
+    "ratio",
+    "ceilings",
+    "record",
+)  # what a table of its own takes apart, or None
 _COUNTS = (
     *("batch", "texts", "sequence", "image_size", "threads", "instances", "queue", "rounds", "warmups", "samples"),
     *("calls", "steady"),
@@ -168,6 +175,7 @@ def _identity(run: Run, entry: Entry, place: str) -> Row:
         "outcome": str(entry.outcome),
         "reason": entry.reason,
         "boundary": entry.boundary,
+        "record": record,
         "bare": variants.bare(record.variant),
         **{word: getattr(record, word) for word in ("tower", "model", "weights", "target", "precision", "variant")},
     }

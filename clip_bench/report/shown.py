@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from clip_bench.record import Entry
+from clip_bench.record import Entry, Quality
 from clip_bench.report import speedups
 from clip_bench.report.columns import Row
+from clip_bench.report.drifts import distances
 
 Part = Mapping[str, Any]
 
@@ -50,7 +51,7 @@ def parts(row: Row) -> dict[str, Part | None]:
     return {
         "cell": _kept({"case": entry.case} | axes | ended | origin),
         "timing": _kept({name: row[name] for name in SUMMARY} | {"speed-up": _speedup(row)}),
-        "quality": _kept(replace(record.quality, compared=(), answered=()) if record.quality else None),
+        "quality": _judged(row, record.quality),
         "placement": _kept(record.executed),
         "cold path": _kept(record.cold),
         "boundary": {"digest": entry.boundary} | boundary if boundary else {},
@@ -60,6 +61,14 @@ def parts(row: Row) -> dict[str, Part | None]:
         "artifact": _kept(record.artifact),
         "work": _kept(record.work),
     }
+
+
+def _judged(row: Row, quality: Quality | None) -> Part | None:
+    """Quality, with the values of each sample in short."""
+    if quality is None:
+        return None
+    short: Part = _kept(replace(quality, compared=(), answered=())) | {"distance": _kept(distances(row))}
+    return {name: part for name, part in short.items() if part}
 
 
 def _speedup(row: Row) -> str:

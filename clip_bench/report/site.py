@@ -7,18 +7,19 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib.resources import files
 from string import Template
 from urllib.parse import quote
 
 import pandas as pd
 
+from clip_bench.finding import Finding
 from clip_bench.record import Entry, Outcome, Run
-from clip_bench.report import meanings, platforms, shown
+from clip_bench.report import beside, markup, meanings, platforms, shown
 from clip_bench.report.calls import describe, heading, split
 from clip_bench.report.columns import NOTES, Cell, Row, marks
 from clip_bench.report.figures import ABSENT, fixed, millis
+from clip_bench.report.markup import words as _text
 
 WORDS: dict[str, Cell] = {
     "Model": lambda row: str(row["model"]),
@@ -61,9 +62,14 @@ class Section:
     rows: Sequence[Row]
 
 
-def page(tables: Mapping[str, pd.DataFrame], runs: Mapping[str, Sequence[Run]]) -> str:
+def page(
+    tables: Mapping[str, pd.DataFrame],
+    runs: Mapping[str, Sequence[Run]],
+    findings: Mapping[str, Sequence[Finding]] | None = None,
+) -> str:
     """The page of *tables*, by the machine's folder: of each, what is shown of its *runs*, as ``rows.frame`` numbers them.
 
+    *findings* are what commands measured beside the matrix, by the machine's folder, too.
     It loads nothing, holds the script and the style, and shows its tables without either. Whatever a run file holds
     appears as text. Files are linked beside the page, as ``<folder>/<run>.json``. The same runs make the same bytes.
     """
@@ -81,6 +87,7 @@ def page(tables: Mapping[str, pd.DataFrame], runs: Mapping[str, Sequence[Run]]) 
         machines="\n".join(_machine(folder, tables[folder], runs[folder][0]) for folder in tables),
         legend="".join(f"<li><b>{_text(BADGES[mark])}</b> {_text(_meaning(mark))}</li>" for mark in BADGES),
         sections="\n".join(_section(section) for section in sections) or "<p>No cell was planned.</p>",
+        findings="\n".join(_findings(folder, runs[folder][0], (findings or {}).get(folder, ())) for folder in tables),
         records=shown.block(numbered),
     )
 
@@ -147,6 +154,18 @@ def _section(section: Section) -> str:
     )
 
 
+def _findings(folder: str, newest: Run, findings: Sequence[Finding]) -> str:
+    """The sections of what was measured beside the matrix on one machine."""
+    name = _text(platforms.machine_name(newest.machine))
+    return "\n".join(
+        f"<section>\n<h2>{_text(heading)}</h2>\n<p>Machine: {name}.</p>\n"
+        + "\n".join(markup.html(part, quote(folder)) for part in parts)
+        + "\n</section>"
+        for heading, parts in beside.sections(findings).items()
+        if parts
+    )
+
+
 def _head(text: str) -> str:
     """What stands over a column, its unit below."""
     name, _, unit = text.partition(" (")
@@ -197,11 +216,6 @@ def _machine(folder: str, table: pd.DataFrame, newest: Run) -> str:
 
 def _spaced(word: str) -> str:
     return word.replace("_", " ")
-
-
-def _text(text: str) -> str:
-    """*text* between tags or in quotes: no markup, one line, and whatever has no place in UTF-8 replaced."""
-    return escape(" ".join(text.split()).encode("utf-8", "replace").decode("utf-8"))
 
 
 def _asset(name: str) -> str:

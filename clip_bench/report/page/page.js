@@ -3,6 +3,7 @@
 const AXES = ["machine", "model", "tower", "target", "precision", "outcome"];
 const FIRST = 100; // rows of a table before its reader asks for all: a page of many machines stays quick
 const ABSENT = "-";
+const FEWEST = 3; // cells, of which a plot says something
 
 const { parts, records } = JSON.parse(document.getElementById("records").textContent);
 const byId = (id) => document.getElementById(id);
@@ -37,13 +38,8 @@ function readTable(table) {
   const section = table.closest("section");
   section.append(more);
   const state = { table, heads, rows, more, section, limit: FIRST, fits: rows };
-  state.plot = addPlot(state);
-  heads.forEach((head, place) => {
-    const button = element("button", undefined, ...head.childNodes);
-    button.type = "button";
-    head.append(button);
-    button.addEventListener("click", () => order(state, place));
-  });
+  state.plots = Object.entries(PLOTS).map(([title, figures]) => addPlot(state, title, figures));
+  addOrder(state, show);
   more.addEventListener("click", () => {
     state.limit = Infinity;
     show();
@@ -51,29 +47,41 @@ function readTable(table) {
   return state;
 }
 
-function addPlot(state) {
-  const plot = element("details", undefined, element("summary", "Time against accuracy"), element("div"));
-  plot.className = "plot";
-  plot.addEventListener("toggle", () => draw(state));
-  state.section.querySelector(".wide").before(plot);
-  return plot;
+/* Tables of what was measured beside the matrix: they have no records, and are ordered alone. */
+
+function readFound(table) {
+  const rows = [...table.tBodies[0].rows].map((row) => ({ row, cells: [...row.cells].map(said) }));
+  const state = { heads: [...table.tHead.rows[0].cells], rows };
+  addOrder(state, () => table.tBodies[0].replaceChildren(...rows.map(({ row }) => row)));
+}
+
+function addOrder(state, shown) {
+  state.heads.forEach((head, place) => {
+    const button = element("button", undefined, ...head.childNodes);
+    button.type = "button";
+    head.append(button);
+    button.addEventListener("click", () => {
+      order(state, place);
+      shown();
+    });
+  });
 }
 
 function order(state, place) {
   const head = state.heads[place];
   const up = head.getAttribute("aria-sort") !== "ascending";
   const figures = head.classList.contains("n");
-  const lacks = (text) => text === ABSENT || text === "";
+  const figure = (text) => Number.parseFloat(text.replace(/^≤ /, ""));
+  const lacks = (text) => text === ABSENT || text === "" || (figures && Number.isNaN(figure(text)));
   const compare = (one, other) => {
     const [a, b] = [one.cells[place], other.cells[place]];
     if (lacks(a) || lacks(b)) return lacks(a) - lacks(b);
-    const sign = figures ? Number.parseFloat(a) - Number.parseFloat(b) : collator.compare(a, b);
+    const sign = figures ? figure(a) - figure(b) : collator.compare(a, b);
     return up ? sign : -sign;
   };
   state.rows.sort(compare);
   for (const other of state.heads) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", up ? "ascending" : "descending");
-  show();
 }
 
 /* Filters: kept in the address, so that a link shows what its sender saw. */
@@ -113,7 +121,7 @@ function show() {
     const { table, rows, more, section, limit } = state;
     const fits = rows.filter(holds);
     state.fits = fits;
-    draw(state);
+    for (const plot of state.plots) plot.draw();
     table.tBodies[0].replaceChildren(...fits.slice(0, limit).map(({ row }) => row));
     section.hidden = fits.length === 0;
     more.hidden = fits.length <= limit;
@@ -124,9 +132,29 @@ function show() {
   byId("none").hidden = found > 0;
 }
 
-/* Plots: of each model and data by itself: other accuracies are no rivals. */
+/* Plots: each makes its figures of the rows that fit, or none; all follow the filters, and open records. */
 
 const SPAN = { left: 52, right: 540, top: 14, bottom: 214 };
+const PLOTS = {
+  "Time against accuracy": accuracies,
+  "Distance from the reference": distances,
+  "Before the first steady call": starts,
+  "Placement": placements,
+  "Size": sizes,
+};
+
+function addPlot(state, title, figures) {
+  const plot = element("details", undefined, element("summary", title), element("div"));
+  plot.className = "plot";
+  const draw = () => {
+    const made = figures(state.fits);
+    plot.hidden = made.length === 0;
+    if (plot.open) plot.lastElementChild.replaceChildren(...made.map((figure) => figure()));
+  };
+  plot.addEventListener("toggle", draw);
+  state.section.querySelector(".wide").before(plot);
+  return { draw };
+}
 
 function drawn(tag, attributes, ...children) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -135,19 +163,21 @@ function drawn(tag, attributes, ...children) {
   return made;
 }
 
-function draw({ plot, fits }) {
+const named = (cell, ...more) => [cell.target, cell.precision, cell.variant, ...more].filter(Boolean).join(" ");
+
+/* Accuracies of each model and data by itself: others are no rivals. */
+
+function accuracies(fits) {
   const points = fits.flatMap(({ row }) => {
     const { cell, timing, quality, boundary } = recordOf(row);
     const top1 = quality?.scores?.find(({ name }) => name === "top1");
     if (!timing?.p50_ms || !top1) return [];
     const kind = [cell.model, boundary?.data_sha256, top1.samples].join("\n");
-    const name = [cell.target, cell.precision, cell.variant, cell.machine].filter(Boolean).join(" ");
-    return [{ row, kind, name, samples: top1.samples, model: cell.model, x: timing.p50_ms, y: 100 * top1.value }];
+    return [{ row, kind, name: named(cell, cell.machine), samples: top1.samples, model: cell.model, x: timing.p50_ms, y: 100 * top1.value }];
   });
-  plot.hidden = points.length < 3;
-  if (!plot.open || plot.hidden) return;
+  if (points.length < FEWEST) return [];
   const kinds = [...new Set(points.map(({ kind }) => kind))];
-  plot.lastElementChild.replaceChildren(...kinds.map((each) => scatter(points.filter(({ kind }) => kind === each))));
+  return kinds.map((each) => () => scatter(points.filter(({ kind }) => kind === each)));
 }
 
 function scatter(points) {
@@ -193,6 +223,111 @@ function ticks(least, most) {
     }
   }
   return made;
+}
+
+/* Bars of each model: the parts of a bar are [name, amount, colour], its words stand at its end. */
+
+const BAR = { left: 214, right: 540, high: 17, most: 40, letters: 34 };
+
+function barred(fits, read, question) {
+  const several = new Set(fits.map(({ cell }) => cell.machine)).size > 1;
+  const more = ({ machine }) => (several ? [machine] : []);
+  const points = fits.flatMap(({ row }) => {
+    const record = recordOf(row);
+    const bar = read(record);
+    return bar ? [{ row, name: named(record.cell, ...more(record.cell)), model: record.cell.model, ...bar }] : [];
+  });
+  if (points.length < FEWEST) return [];
+  const models = [...new Set(points.map(({ model }) => model))];
+  return models.map((each) => () => bars(each, question, points.filter(({ model }) => model === each)));
+}
+
+function bars(model, question, points) {
+  const shown = points.slice(0, BAR.most);
+  const length = (point) => point.parts.reduce((sum, [, amount]) => sum + amount, 0);
+  const most = Math.max(...shown.map(length)) || 1;
+  const wide = (amount) => (amount / most) * (BAR.right - BAR.left - 110);
+  const svg = drawn("svg", { viewBox: `0 0 560 ${shown.length * BAR.high + 8}`, role: "img" });
+  shown.forEach((point, place) => {
+    const y = place * BAR.high + 4;
+    const label = point.name.length > BAR.letters ? `${point.name.slice(0, BAR.letters - 1)}…` : point.name;
+    svg.append(drawn("text", { x: BAR.left - 6, y: y + 11, "text-anchor": "end" }, label));
+    let end = BAR.left;
+    for (const [name, amount, look] of point.parts.filter(([, amount]) => amount > 0)) {
+      const title = drawn("title", {}, [point.name, name, point.words].filter(Boolean).join(", "));
+      const box = drawn("rect", { class: `bar ${look}`, x: end, y, width: wide(amount), height: BAR.high - 4 }, title);
+      box.addEventListener("click", () => openRecord(point.row));
+      svg.append(box);
+      end += wide(amount);
+    }
+    svg.append(drawn("text", { x: end + 5, y: y + 11 }, point.words));
+  });
+  const left = points.length - shown.length;
+  const caption = `${model}: ${question}${left ? ` The first ${shown.length} of ${points.length} cells.` : ""}`;
+  svg.setAttribute("aria-label", caption);
+  const looks = new Map(shown.flatMap(({ parts: some }) => some.filter(([name, amount]) => name && amount > 0).map(([name, , look]) => [look, name])));
+  const legend = [...looks].map(([look, name]) => {
+    const key = drawn("svg", { class: "key", viewBox: "0 0 10 10" }, drawn("rect", { class: `bar ${look}`, width: 10, height: 10 }));
+    return element("span", undefined, key, ` ${name} `);
+  });
+  return element("figure", undefined, svg, element("p", undefined, ...legend), element("figcaption", caption));
+}
+
+const seconds = (amount) => `${Number(amount.toPrecision(2))} s`;
+
+function starts(fits) {
+  const read = ({ "cold path": cold }) => {
+    if (!cold?.steps) return null;
+    const took = (name) => cold.steps.filter((step) => step.name === name).reduce((sum, step) => sum + (step.seconds ?? 0), 0);
+    const made = cold.steps.filter(({ name }) => !["import", "load", "first"].includes(name));
+    const parts = [
+      ["made once: export, convert, quantize", made.reduce((sum, step) => sum + (step.seconds ?? 0), 0), "c1"],
+      ["import", took("import"), "c2"],
+      ["load", took("load"), "c3"],
+      ["first call", took("first"), "c4"],
+    ];
+    const each = parts.slice(1).reduce((sum, [, amount]) => sum + amount, 0);
+    return { parts, words: `${seconds(each)} at each start` };
+  };
+  return barred(fits, read, "what comes before the first steady call? In seconds; the artifact is made once, the rest is of each start.");
+}
+
+function sizes(fits) {
+  const read = ({ cell, artifact }) => {
+    const size = (artifact?.size_bytes ?? 0) / 1e6;
+    const part = cell.precision === "fp32" ? ["fp32", size, "c6"] : ["another precision", size, "c1"];
+    return size ? { parts: [part], words: `${size.toFixed(2)} MB` } : null;
+  };
+  return barred(fits, read, "how small does each precision make the file?");
+}
+
+function placements(fits) {
+  const read = ({ placement }) => {
+    const asked = placement?.nodes?.[placement.asked] ?? 0;
+    const every = Object.values(placement?.nodes ?? {}).reduce((sum, count) => sum + count, 0);
+    if (!placement?.asked || !every) return null;
+    const parts = [["where the target means", (100 * asked) / every, "c6"], ["elsewhere", (100 * (every - asked)) / every, "c5"]];
+    return { parts, words: `${asked} of ${every} nodes` };
+  };
+  return barred(fits, read, "which share of its nodes runs where the target means? The record tells where the others run.");
+}
+
+const NEAREST = -16; // a power of ten: float64 resolves no less
+
+function distances(fits) {
+  const read = ({ quality }) => {
+    const far = quality?.distance?.toSorted((one, other) => other.mean - one.mean)[0];
+    if (!far) return null;
+    const power = (drift) => Math.max(Math.log10(drift), NEAREST) - NEAREST;
+    const [nearest, mean, farthest] = [far.nearest, far.mean, far.farthest].map(power);
+    const parts = [
+      ["", nearest, "c0"],
+      ["from the nearest sample to the mean", mean - nearest, "c1"],
+      ["from the mean to the farthest sample", farthest - mean, "c2"],
+    ];
+    return { parts, words: `mean ${far.mean.toExponential(0)}, noise ${far.noise.toExponential(0)}` };
+  };
+  return barred(fits, read, "how far is each sample from the reference? 1 - cosine, in powers of ten from 1e-16 on; noise is the reference's own.");
 }
 
 /* Records: whatever a file says is put in as text. */
@@ -243,6 +378,7 @@ function clicked(event) {
 }
 
 const tables = [...document.querySelectorAll("table.cells")].map(readTable);
+document.querySelectorAll("table.sorts").forEach(readFound);
 const selects = addFilters();
 const fields = [byId("search"), ...selects];
 const filters = byId("filters");
