@@ -28,7 +28,7 @@ GRAPHS: dict[str, Callable[[str, Sequence[Row]], list[str]]] = {
     "start": starts.pictures,
     "size": sizes.pictures,
 }  # what belongs to a graph, however it is called
-PLAIN = {"batch": 1, "load": "latency", "device_ids": "0", "inputs": "cached"}
+PLAIN = {"batch": 1, "load": "latency", "instances": 1, "queue": 0, "device_ids": "0", "inputs": "cached"}
 
 
 def draw(frame: pd.DataFrame) -> dict[str, dict[str, str]]:

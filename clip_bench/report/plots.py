@@ -232,7 +232,8 @@ class Sheet:
 
         self.title = textwrap.wrap(printable(title), TITLE, break_on_hyphens=False)
         self.labels = [textwrap.wrap(printable(label), LINE, break_on_hyphens=False) or ["-"] for label in labels]
-        self.columns = 1 if max(len(line) for label in self.labels for line in label) > HALF_LINE else 2
+        widest = max((len(line) for label in self.labels for line in label), default=0)
+        self.columns = 1 if widest > HALF_LINE else 2
         rows = sum(map(len, self.labels)) if self.columns == 1 else math.ceil(len(labels) / 2)
         self.head, self.tall = 0.2 * len(self.title) + 0.15, tall
         self.height = self.head + panels * (tall + AXIS) + ROW * rows + 0.1

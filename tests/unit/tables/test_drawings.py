@@ -11,7 +11,7 @@ from clip_bench.report import write
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
 SECTIONS = [
     *("Hardware Test Results", "Accuracy against latency", "Inference", "Profiles", "Paired speed-ups", "Batches"),
-    *("Roofline", "Cold path"),
+    *("Roofline", "Cold path", "Size"),
     *("Conditions and energy", "In full", "Cells without a time", "Provenance"),
 ]
 NEW = {
@@ -75,7 +75,7 @@ def test_every_plot_is_linked_from_the_page(pages, run):
     text, plots = pages(run)
 
     assert set(re.findall(r"\]\((.*?\.svg)\)", text)) == set(plots)
-    assert {name.split("-")[0] for name in plots} == {"front", "latency", "batches", "roofline"}
+    assert {name.split("-")[0] for name in plots} == {"front", "latency", "batches", "roofline", "start", "size"}
 
 
 def test_a_plot_that_a_page_no_longer_has_is_removed_and_a_stranger_stays(pages, run, tmp_path):
@@ -92,10 +92,38 @@ def test_a_plot_that_a_page_no_longer_has_is_removed_and_a_stranger_stays(pages,
     assert {each.name for each in stranger.parent.glob("*.svg")} == plots | {"logo.svg"}
 
 
-def test_what_was_never_timed_has_no_plot(pages, run):
+def test_what_was_never_timed_has_no_plot_of_times(pages, run):
     _, plots = pages(keep(run, "emulated", "gate", "crashed"))
 
-    assert plots == []
+    assert {name.split("-")[0] for name in plots} <= {"size"}
+
+
+def test_records_that_tell_more_have_more_sections(pages, run):
+    """The samples of each cell, where its nodes ran, and what it does under several loads."""
+    cells = keep(run, "image-shapes_tiny-torch-cpu-fp32")["outcomes"]
+    plain = next(each for each in cells if each["case"] == "image-shapes_tiny-torch-cpu-fp32")
+    record = plain["record"]
+    record["quality"]["compared"] = [
+        {
+            "output": "embeds",
+            "drift": "1e-9 2e-9",
+            "identified": "1 1",
+            "difference": "0 0",
+            "floor": {"again": "0 1e-14"},
+        }
+    ]
+    record["executed"] |= {"asked": "cpu", "nodes": {"cpu": 3}, "dtypes": {"float32": 3}}
+    loaded = json.loads(json.dumps(plain).replace(plain["case"], f"{plain['case']}-throughput-queue1"))
+    loaded["record"]["variant"] = "throughput-queue1"
+    loaded["record"]["boundary"] |= {"load": "throughput", "queue": 1}
+    loaded["record"]["timing"]["window_s"] = 1.0
+
+    written, plots = pages(run | {"outcomes": [plain, loaded]})
+
+    assert {"drift", "placement", "queue"} <= {name.split("-")[0] for name in plots}
+    assert "## Distance from the reference\n" in written
+    assert "## Requests at once\n" in written
+    assert "## Placement\n" in written
 
 
 def test_more_cells_than_a_plot_can_tell_make_several(pages, run):
@@ -122,13 +150,14 @@ def test_a_record_of_an_older_schema_makes_the_sections_that_it_can(pages, run, 
             "Hardware Test Results",
             "Accuracy against latency",
             "Cold path",
+            "Size",
             "In full",
             "Cells without a time",
             "Provenance",
         )
     ]
     assert not re.search(r"\bnan\b", text.lower())
-    assert all(name.startswith(("latency", "front")) for name in plots)
+    assert all(name.startswith(("latency", "front", "size")) for name in plots)
 
 
 def test_models_that_were_scored_on_the_same_data_share_a_front(pages, run):
@@ -151,7 +180,8 @@ def test_models_that_were_scored_on_the_same_data_share_a_front(pages, run):
 def test_one_cell_alone_has_no_front(pages, run):
     _, plots = pages(keep(run, "image-shapes_tiny-torch-cpu-fp32-batch8"))
 
-    assert [name.split("-")[0] for name in plots] == ["latency", "roofline"]
+    assert "front" not in {name.split("-")[0] for name in plots}
+    assert {"latency", "roofline"} < {name.split("-")[0] for name in plots}
 
 
 def test_an_impossible_time_is_on_no_front(pages, run, tmp_path):
