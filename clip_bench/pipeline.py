@@ -203,7 +203,13 @@ def _imported(module: str) -> tuple[Step, ...]:
 
 
 def _executed(where: Placement) -> Executed:
-    return Executed(nodes=dict(where.nodes), dtypes=dict(where.dtypes), note=where.note, asked=where.asked)
+    return Executed(
+        nodes=dict(where.nodes),
+        dtypes=dict(where.dtypes),
+        note=where.note,
+        asked=where.asked,
+        first_call_s={place: dict(seconds) for place, seconds in where.first_call_s.items()},
+    )
 
 
 def _without_paths(options: Mapping[str, str]) -> dict[str, str]:
@@ -420,8 +426,8 @@ def _still(prepared: Prepared, record: Record) -> Record:
         raise PlacementError(msg)
     now = _executed(where)
     note = "; ".join(filter(None, (now.note, "outputs vary from call to call" if again != last else "")))
-    now = replace(before, nodes=now.nodes, dtypes=now.dtypes, note=note, asked=now.asked, last_output=last)
-    return replace(record, executed=now)
+    told = replace(before, nodes=now.nodes, dtypes=now.dtypes, first_call_s=now.first_call_s, asked=now.asked)
+    return replace(record, executed=replace(told, note=note, last_output=last))
 
 
 def _digest(*several: Arrays) -> str:

@@ -277,7 +277,8 @@ class Executed:
 
     ``asked`` is the one of ``nodes`` that the target means, ``device`` what it was found to be. ``first_output`` and
     ``last_output`` are digests of what one input gave in the first call and in the last, ``inputs`` and ``outputs`` of
-    all that the evaluation fed and was answered.
+    all that the evaluation fed and was answered. ``first_call_s`` is what the nodes of the first call took, in seconds, by
+    place and type (empty: not told); the first call is cold, and not among the rounds.
     """
 
     nodes: dict[str, int]
@@ -289,6 +290,7 @@ class Executed:
     last_output: str = ""
     inputs: str = ""
     outputs: str = ""
+    first_call_s: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,8 @@ class Placement:
     ``nodes`` counts graph nodes per device or provider, ``dtypes`` nodes per executed data type; empty where the
     runtime does not tell. ``asked`` is the one of ``nodes`` that the target means. ``share`` is the part of the nodes
     that may run elsewhere, for a runtime that has no switch against fallback. ``note`` says what a reader must know,
-    such as which layers stayed float; ``options`` what the runtime was told.
+    such as which layers stayed float; ``options`` what the runtime was told. ``first_call_s`` is what the nodes of the
+    first call took, by place and type (empty where it is not told), of a runtime that tells it without being timed.
     """
 
     nodes: Mapping[str, int]
@@ -57,6 +58,7 @@ class Placement:
     share: float = 0.0
     note: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
+    first_call_s: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def fault(self, precision: Precision) -> str:
         """Why a cell of *precision* may not be timed: work elsewhere, or in another type; empty where it may."""

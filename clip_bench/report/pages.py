@@ -54,7 +54,8 @@ DRIFTS = (
 )
 PLACED = (
     "By the runtime's own evidence: nodes of the graph by the place that the runtime gave them, and kernels by the type of "
-    "their first input. A share of nodes is no share of time."
+    "their first input. The time of the nodes is that of the first call, which is cold and not among the timed ones; only "
+    "ONNX Runtime tells it without a price."
 )
 QUEUES = (
     "Each instance executes one request, and its queue holds those that wait. The median of a request's time, from when it "

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
@@ -165,6 +165,7 @@ class OnnxRuntimeSession:
     profile: Path | None
     ran: bool = False
     dtypes: Counter[str] = field(default_factory=Counter)
+    first_call_s: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def run(self, feeds: Arrays) -> Mapping[str, NDArray[np.generic]]:
         """Run once; ONNX Runtime returns when the results are on the host."""
@@ -184,10 +185,17 @@ class OnnxRuntimeSession:
             nodes[self.asked] -= count
             nodes[place] += count
         if self.ran and self.profile is not None:
-            self.dtypes = _kernels(Path(self.session.end_profiling()))
+            kernels = _kernels(Path(self.session.end_profiling()))
+            self.dtypes, self.first_call_s = _counted(kernels), _timed(kernels)
             self._forget()
         return Placement(
-            nodes=nodes, dtypes=self.dtypes, asked=self.asked, share=self.share, note=self.note, options=self.told
+            nodes=nodes,
+            dtypes=self.dtypes,
+            asked=self.asked,
+            share=self.share,
+            note=self.note,
+            options=self.told,
+            first_call_s=self.first_call_s,
         )
 
     def close(self) -> None:
@@ -201,17 +209,41 @@ class OnnxRuntimeSession:
         self.profile = None
 
 
-def _kernels(profile: Path) -> Counter[str]:
-    """How many kernels ran, by the type of their first input, in a profile of ONNX Runtime.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """One that ran: its provider, the type of its first input (empty where there is none, or it is not told), its time."""
+
+    provider: str
+    dtype: str
+    seconds: float
+
+
+def _kernels(profile: Path) -> list[Kernel]:
+    """The kernels that ran, in a profile of ONNX Runtime.
 
     What a provider compiled is one kernel that bears the provider's name; its inputs are those of the graph, and say
     nothing of the types inside.
     """
-    events = json.loads(profile.read_text(encoding="utf-8"))
-    ran = [event["args"] for event in events if event["name"].endswith("_kernel_time")]
-    inputs = [
-        args["input_type_shape"][0]
-        for args in ran
-        if args.get("input_type_shape") and not args["op_name"].startswith(args["provider"])
-    ]
-    return Counter(name for shape in inputs for name in shape)
+    found = []
+    for event in json.loads(profile.read_text(encoding="utf-8")):
+        if event["name"].endswith("_kernel_time"):
+            args = event["args"]
+            compiled = args["op_name"].startswith(args["provider"])
+            inputs = args.get("input_type_shape")
+            dtype = "" if compiled or not inputs else next(iter(inputs[0]), "")
+            found.append(Kernel(provider=args["provider"], dtype=dtype, seconds=1e-6 * event["dur"]))
+    return found
+
+
+def _counted(kernels: Iterable[Kernel]) -> Counter[str]:
+    """How many there are of each type that is told."""
+    return Counter(kernel.dtype for kernel in kernels if kernel.dtype)
+
+
+def _timed(kernels: Iterable[Kernel]) -> dict[str, dict[str, float]]:
+    """Their seconds, by provider and type."""
+    seconds: dict[str, dict[str, float]] = {}
+    for kernel in kernels:
+        own = seconds.setdefault(kernel.provider, {})
+        own[kernel.dtype] = own.get(kernel.dtype, 0.0) + kernel.seconds
+    return seconds

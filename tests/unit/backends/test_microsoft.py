@@ -1,5 +1,6 @@
 """ONNX Runtime: where nodes run, and one line where it refuses a graph."""
 
+import time
 from types import SimpleNamespace
 
 import onnx
@@ -36,6 +37,23 @@ def test_every_node_is_on_the_one_provider_and_its_types_are_known_once_it_ran(s
     assert before.nodes["CPUExecutionProvider"] > 50
     assert (before.dtypes, set(after.dtypes)) == ({}, {"float"})
     assert session.placement() == after
+
+
+def test_the_kernels_of_the_first_call_took_some_of_its_time(shapes):
+    artifact = graphs.build(shapes.graph(Tower.IMAGE), Precision.INT8_QDQ, Format.ONNX)
+    session = onnxruntime.load(artifact, onnxruntime.CPU, WHOLE)
+
+    before = session.placement().first_call_s
+    began = time.perf_counter()
+    session.run({"image": shapes.calibration.image[:1]})
+    whole = time.perf_counter() - began
+    after = session.placement().first_call_s
+    session.run({"image": shapes.calibration.image[:1]})
+
+    assert (before, set(after)) == ({}, {"CPUExecutionProvider"})
+    assert set(after["CPUExecutionProvider"]) >= {"float", "uint8"}
+    assert 0 < sum(after["CPUExecutionProvider"].values()) < whole
+    assert session.placement().first_call_s == after
 
 
 def test_the_profile_that_tells_the_types_is_gone_with_the_session(shapes):

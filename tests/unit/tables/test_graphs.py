@@ -82,7 +82,28 @@ def test_what_no_node_did_is_not_in_the_legend():
     words = told(placements.pictures("A model", [ran({"NPU": 40})])[0])
 
     assert placements.ELSEWHERE not in words
-    assert {"40 nodes", placements.UNTOLD} <= set(words)
+    assert "40 nodes" in words
+
+
+def test_what_only_another_cell_tells_is_said_and_what_none_tells_has_no_column():
+    untold, typed = ran({"NPU": 40}), ran({"NPU": 40}, {"f32": 40})
+
+    alone, both = (placements.pictures("A model", several)[0] for several in ([untold], [untold, typed]))
+
+    assert placements.UNTOLD not in told(alone)
+    assert told(both).count(placements.UNTOLD) == 1
+    assert placements.COLUMNS[1] in told(both)
+    assert placements.COLUMNS[2] not in told(both)
+
+
+def test_time_elsewhere_is_told_apart_from_time_by_type():
+    timed = {"NPU": {"f32": 1.0, "": 3.0}, "CPU": {"f32": 4.0}}
+    executed = Executed(nodes={"NPU": 1}, dtypes={}, note="", asked="NPU", first_call_s=timed)
+
+    seconds = {name: taken for name, taken in placements._time(executed).items() if taken}
+
+    assert seconds == {placements.MEANT: 3.0, "float32": 1.0, placements.ELSEWHERE: 4.0}
+    assert placements.COLUMNS[2] in told(placements.pictures("A model", [row(executed=executed)])[0])
 
 
 def test_each_runtimes_words_for_a_type_are_one_colour():
