@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from clip_bench import finding
+from clip_bench.finding import Retrieval, Scored, Share
 from clip_bench.record import read
 from clip_bench.report import pages, site, write
 
@@ -14,6 +16,21 @@ GOLDEN = Path(__file__).parents[1] / "unit" / "tables" / "golden" / "run.json"
 HOSTILE = '</script><script>alert(1)</script>"><img src=x onerror=alert(2)> | a | <b>'
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 VISIBLE = "tr[data-record]"
+
+
+def searched(words):
+    """A finding beside the matrix with *words* wherever a name stands."""
+    shares = {"b": 0.5, "a": 0.125, "c": None}
+    cases = tuple(
+        Scored(
+            case=name,
+            title=f"{name} {words}",
+            random_weights=False,
+            scores={"t2i_r1": Share(share=share, queries=40), "image_to_text": Share(share=share or 0.25, queries=8)},
+        )
+        for name, share in shares.items()
+    )
+    return Retrieval(data=words, cases=cases, left_out=(words,))
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +59,8 @@ def address(tmp_path_factory):
                 if entry["record"]["executed"]:
                     entry["record"]["executed"] |= {"note": HOSTILE, "nodes": {HOSTILE: 3}}
         (folder / name / "run.json").write_text(json.dumps(told), encoding="utf-8")
+        found = finding.to_json(searched(HOSTILE if name == "two" else "a set"), told["machine_info"]["clip_bench"])
+        (folder / name / "retrieval.json").write_text(found, encoding="utf-8")
     write([folder], folder)
     return (folder / "index.html").as_uri()
 
@@ -213,6 +232,44 @@ def test_a_plot_has_a_point_for_each_accuracy_that_was_timed(opened):
     page.keyboard.press("Escape")
     page.select_option("#precision", "bf16")
     assert not points.first.is_visible()
+
+
+@pytest.mark.parametrize("title", ["Before the first steady call", "Size"])
+def test_bars_are_those_of_the_rows_that_fit_and_open_their_records(opened, title):
+    page = opened("#machine=one")
+    section = next(
+        each for each in page.locator("section").all() if each.get_by_text(title, exact=True).first.is_visible()
+    )
+    plot = section.locator("details", has_text=title)
+
+    plot.locator("summary").click()
+
+    bars = plot.locator("rect.bar")
+    bars.first.wait_for()
+    before = bars.count()
+    bars.first.click(force=True)
+    assert page.get_by_role("dialog").is_visible()
+    page.keyboard.press("Escape")
+    page.locator("#search").fill("torch")
+    assert bars.count() < before
+
+
+def test_what_was_measured_beside_the_matrix_is_ordered_by_its_figures(opened):
+    page = opened()
+    table = page.locator("table.sorts", has_text="a set")
+
+    def cells(place):
+        return [row.locator("td").nth(place).inner_text() for row in table.locator("tbody tr").all()]
+
+    head = table.get_by_role("button", name="Image-to-text score")
+    head.click()
+    up = cells(0)
+    head.click()
+
+    assert up == ["a a set", "c a set", "b a set"]
+    assert cells(0) == ["b a set", "c a set", "a a set"]
+    table.get_by_role("button", name="Caption-to-image").click()
+    assert cells(0)[-1] == "c a set"
 
 
 def test_the_keys_alone_are_enough(opened):

@@ -29,8 +29,9 @@ function readTable(table) {
   const heads = [...table.tHead.rows[0].cells];
   const rows = [...table.tBodies[0].rows].map((row) => {
     const cells = [...row.cells].map(said);
-    const { cell } = recordOf(row);
-    return { row, cells, cell, words: [...cells, ...Object.values(cell)].join("\n").toLowerCase() };
+    const record = recordOf(row);
+    const { cell } = record;
+    return { row, cells, cell, record, words: [...cells, ...Object.values(cell)].join("\n").toLowerCase() };
   });
   const more = element("button");
   more.type = "button";
@@ -168,8 +169,8 @@ const named = (cell, ...more) => [cell.target, cell.precision, cell.variant, ...
 /* Accuracies of each model and data by itself: others are no rivals. */
 
 function accuracies(fits) {
-  const points = fits.flatMap(({ row }) => {
-    const { cell, timing, quality, boundary } = recordOf(row);
+  const points = fits.flatMap(({ row, record }) => {
+    const { cell, timing, quality, boundary } = record;
     const top1 = quality?.scores?.find(({ name }) => name === "top1");
     if (!timing?.p50_ms || !top1) return [];
     const kind = [cell.model, boundary?.data_sha256, top1.samples].join("\n");
@@ -232,8 +233,7 @@ const BAR = { left: 214, right: 540, high: 17, most: 40, letters: 34 };
 function barred(fits, read, question) {
   const several = new Set(fits.map(({ cell }) => cell.machine)).size > 1;
   const more = ({ machine }) => (several ? [machine] : []);
-  const points = fits.flatMap(({ row }) => {
-    const record = recordOf(row);
+  const points = fits.flatMap(({ row, record }) => {
     const bar = read(record);
     return bar ? [{ row, name: named(record.cell, ...more(record.cell)), model: record.cell.model, ...bar }] : [];
   });

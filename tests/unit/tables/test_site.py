@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clip_bench.record import Run, read
+from clip_bench.finding import Finding, Retrieval, Scored, Share
+from clip_bench.record import Compared, Run, read
 from clip_bench.report import pages, shown, site
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
@@ -168,6 +169,37 @@ def test_whatever_a_file_holds_is_shown_and_never_run(golden, index):
     assert len(attacked.scripts) == len(plain.scripts) == 2
     assert all(" ".join(HOSTILE[index].split()) in row for row in attacked.cells)
     assert len(attacked.cells) == len(golden.entries)
+
+
+@pytest.mark.parametrize("index", range(len(HOSTILE)))
+def test_what_was_measured_beside_the_matrix_is_a_table_of_words(golden, index):
+    words = HOSTILE[index]
+    scored = Scored(case=words, title=words, random_weights=False, scores={"t2i_r1": Share(share=0.925, queries=40)})
+    told = Retrieval(data=words, cases=(scored,), left_out=(words,))
+    found = Finding(name=f"retrieval {words}", datetime="2026-01-02", machine={}, told=told)
+    tables, runs = {"here": pages.current([golden])}, {"here": [golden]}
+
+    plain, reader = Reader(site.page(tables, runs)), Reader(site.page(tables, runs, {"here": [found]}))
+
+    assert [row for row in reader.rows if "92.5 (40)" in row]
+    assert not [row for row in plain.rows if "92.5 (40)" in row]
+    assert {tag for tag, _ in reader.elements} <= {tag for tag, _ in plain.elements} | {"em", "h3"}
+    (link,) = [attrs["href"] for tag, attrs in reader.elements if tag == "a" and "retrieval" in attrs.get("href", "")]
+    assert link.startswith("here/retrieval%20")
+
+
+def test_values_of_each_sample_are_told_in_short(golden):
+    cell = next(entry for entry in golden.entries if entry.record.quality)
+    each = Compared(output="embeds", drift="1e-9 3e-9", identified="1 1", difference="0 0", floor={"again": "0 2e-14"})
+    quality = replace(cell.record.quality, compared=(each,))
+    run = replace(golden, entries=(replace(cell, record=replace(cell.record, quality=quality)),))
+
+    (block,) = Reader(made(run)).scripts[:1]
+
+    short = {"output": "embeds", "nearest": 1e-9, "mean": 2e-9, "farthest": 3e-9, "noise": 1e-14}
+    assert [part["distance"] for part in json.loads(block)["parts"] if "distance" in part] == [[short]]
+    assert "3e-9 " not in block
+    assert "compared" not in block
 
 
 @given(st.text(st.characters(codec="utf-8")))
