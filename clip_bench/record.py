@@ -25,7 +25,8 @@ from clip_bench.specs import Case
 # 2 adds, all with a default: what the runtime was told, which device it asked, two digests.
 # 3 adds, all with a default: how requests arrive, the steps before them, what else the machine did, work, energy, pairs.
 # 4 adds, all with a default: the exact rewrites, and what they feed.
-# 5 adds, all with a default: the values per sample that quality sums up, digests of what was fed and answered; a witness.
+# 5 adds, all with a default: the values per sample that quality sums up, digests of what was fed and answered, what the
+# nodes of the first call took; a witness.
 SCHEMA: Literal[5] = 5
 
 

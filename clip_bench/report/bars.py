@@ -65,7 +65,7 @@ def _column(
     room = [min((LETTER * len(said) + 0.1) / wide, MOST_ROOM) for said in words]
     totals = [sum(part.values()) for part in parts]
     axes.set_xlim(0, max(total / (1 - share) for total, share in zip(totals, room, strict=True)) or 1.0)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=max(2, int(wide / 0.6))))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=max(2, int(wide / 0.6)), steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.9g}"))
     ends = [0.0] * len(parts)
     for name in looks:

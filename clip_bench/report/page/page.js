@@ -246,7 +246,7 @@ function bars(model, question, points) {
   const shown = points.slice(0, BAR.most);
   const length = (point) => point.parts.reduce((sum, [, amount]) => sum + amount, 0);
   const most = Math.max(...shown.map(length)) || 1;
-  const wide = (amount) => (amount / most) * (BAR.right - BAR.left - 110);
+  const wide = (amount) => (amount / most) * (BAR.right - BAR.left - 132);
   const svg = drawn("svg", { viewBox: `0 0 560 ${shown.length * BAR.high + 8}`, role: "img" });
   shown.forEach((point, place) => {
     const y = place * BAR.high + 4;
