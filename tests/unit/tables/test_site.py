@@ -188,7 +188,7 @@ def test_what_was_measured_beside_the_matrix_is_a_table_of_words(golden, index):
     assert link.startswith("here/retrieval%20")
 
 
-def test_values_of_each_sample_are_told_in_short(golden):
+def test_values_of_each_sample_are_told_in_four_figures(golden):
     cell = next(entry for entry in golden.entries if entry.record.quality)
     each = Compared(output="embeds", drift="1e-9 3e-9", identified="1 1", difference="0 0", floor={"again": "0 2e-14"})
     quality = replace(cell.record.quality, compared=(each,))
