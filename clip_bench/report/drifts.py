@@ -121,7 +121,7 @@ def plot(subject: str, several: Sequence[Strip]) -> str:
                 axes.plot([x, x], [end - HIGH, end], **lines[name])
         noise = max(LEAST, *(strip.noise for strip in several))
         axes.axvline(noise, color=GREY, linewidth=1, linestyle="--")
-        handles: list[Artist] = [Patch(facecolor=looks[name], alpha=0.75) for name in used]
+        handles: list[Artist] = [Patch(facecolor=looks[name]) for name in used]
         handles += [Line2D([], [], **look) for look in lines.values()]
         return made.sheet.svg(handles)
 
@@ -131,9 +131,7 @@ def _histogram(axes: Axes, end: float, drifts: Floats, look: str) -> None:
     logs = np.log10(drifts)
     low, high = np.floor(BINS * logs.min()), np.floor(BINS * logs.max()) + 1
     counts, edges = np.histogram(logs, np.arange(low, high + 1) / BINS)
-    axes.stairs(
-        end - HIGH * counts / counts.max(), 10**edges, baseline=end, fill=True, color=look, alpha=0.75, linewidth=0
-    )
+    axes.stairs(end - HIGH * counts / counts.max(), 10**edges, baseline=end, fill=True, color=look, linewidth=0)
 
 
 def _strip(row: Row, worst: Compared, drifts: Floats) -> Strip:
