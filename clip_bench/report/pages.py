@@ -23,6 +23,7 @@ from clip_bench.report import (
     platforms,
     ratios,
     rooflines,
+    samples,
     site,
     surroundings,
 )
@@ -112,7 +113,7 @@ def made(paths_in: Iterable[Path], out_dir: Path) -> dict[Path, str]:
         raise UsageError(msg)
     whole = {name: [run for run in machines[name] if not calibration.study(run)] for name in sorted(machines)}
     whole = {name: runs for name, runs in whole.items() if runs}
-    tables = {name: current(runs) for name, runs in whole.items()}
+    tables = {name: samples.added(current(runs), runs) for name, runs in whole.items()}
     drawn = {name: drawings.draw(table) for name, table in tables.items()}
     pages = {
         out_dir / name / "README.md": machine_page(whole[name], tables[name], drawn[name], found.get(name, ()))

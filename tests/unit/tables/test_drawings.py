@@ -10,13 +10,14 @@ from clip_bench.report import write
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
 SECTIONS = [
-    *("Hardware Test Results", "Accuracy against latency", "Inference", "Profiles", "Paired speed-ups", "Batches"),
-    *("Roofline", "Cold path", "Size"),
+    *("Hardware Test Results", "Accuracy against latency", "Distance from the reference", "Inference", "Profiles"),
+    *("Paired speed-ups", "Batches", "Roofline", "Cold path", "Size"),
     *("Conditions and energy", "In full", "Cells without a time", "Provenance"),
 ]
 NEW = {
     "boundary": {"load", "instances", "device_ids", "queue", "inputs"},
     "cold": {"steps", "calls_s", "steady"},
+    "quality": {"compared", "answered"},
     "timing": {"window_s", "conditions", "energy"},
     "executed": {"asked", "device", "first_output", "last_output"},
 }
@@ -75,7 +76,15 @@ def test_every_plot_is_linked_from_the_page(pages, run):
     text, plots = pages(run)
 
     assert set(re.findall(r"\]\((.*?\.svg)\)", text)) == set(plots)
-    assert {name.split("-")[0] for name in plots} == {"front", "latency", "batches", "roofline", "start", "size"}
+    assert {name.split("-")[0] for name in plots} == {
+        "front",
+        "latency",
+        "batches",
+        "roofline",
+        "start",
+        "size",
+        "drift",
+    }
 
 
 def test_a_plot_that_a_page_no_longer_has_is_removed_and_a_stranger_stays(pages, run, tmp_path):
@@ -95,7 +104,7 @@ def test_a_plot_that_a_page_no_longer_has_is_removed_and_a_stranger_stays(pages,
 def test_what_was_never_timed_has_no_plot_of_times(pages, run):
     _, plots = pages(keep(run, "emulated", "gate", "crashed"))
 
-    assert {name.split("-")[0] for name in plots} <= {"size"}
+    assert {name.split("-")[0] for name in plots} <= {"size", "drift"}
 
 
 def test_records_that_tell_more_have_more_sections(pages, run):
