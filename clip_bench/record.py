@@ -375,7 +375,7 @@ def from_json(data: object) -> tuple[Entry, ...]:
         UsageError: *data* does not fit the schema; the message names the first field that does not.
     """
     try:
-        return _adapter().validate_json(json.dumps(data))
+        return _adapter().validate_python(data)
     except (ValidationError, ValueError) as exc:
         first = exc.errors()[0] if isinstance(exc, ValidationError) else {"loc": (), "msg": str(exc)}
         place = ".".join(str(part) for part in first["loc"])
