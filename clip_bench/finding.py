@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from clip_bench import jsonfile, witness
+from clip_bench.answered import Evaluation, Scoring
 from clip_bench.errors import UsageError
 from clip_bench.record import encodable
 
@@ -180,7 +181,7 @@ class Embedding:
         return self.case, self.batch, self.preprocess
 
 
-Told = Preprocessing | Indexing | Retrieval | Embedding
+Told = Preprocessing | Indexing | Retrieval | Embedding | Scoring | Evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

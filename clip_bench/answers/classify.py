@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from clip_bench.answers.encoders import Encoders
 from clip_bench.answers.opening import Change, prepared
-from clip_bench.answers.predictions import KEPT, Prediction
-from clip_bench.answers.scores import probabilities
 from clip_bench.data import NO_LABEL, sets
 from clip_bench.data.listing import Entry, Listing, ranked
 from clip_bench.errors import UsageError
 from clip_bench.evaluation import CALIBRATION_SAMPLES
 from clip_bench.models import feeds
 from clip_bench.quality import metrics
+from clip_bench.quality.predictions import KEPT, Prediction, probabilities
 from clip_bench.settings import SAMPLES, Settings
 from clip_bench.specs import Case, Precision
 

@@ -14,7 +14,7 @@ from clip_bench.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clip_bench.answers.predictions import Prediction, Tally
+    from clip_bench.quality.predictions import Prediction, Tally
 
 HELP = "zero-shot top-1 and top-5 of any cell on your own data"
 EVERY = 1000  # pictures between two lines of progress
@@ -34,36 +34,40 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write a line for each picture")
     parser.add_argument("--tokens", type=Path, metavar="DIR", help="take what clip-bench tokens saved")
     choosing.add(parser, choosing.FLAGS | choosing.DATA, batch=1)
+    choosing.add_files(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the figures; every picture that was left out, and how far the work is, go to stderr."""
+    from clip_bench.answered import Evaluation
     from clip_bench.answers import classify, labels, predictions
     from clip_bench.answers.encoders import opened
     from clip_bench.answers.tokens import reader
     from clip_bench.data import sets
     from clip_bench.models.feeds import tokenizer
+    from clip_bench.quality.predictions import Tally
 
     settings = choosing.settings_of(options)
     (chosen,) = choosing.chosen(options, settings)
     if settings.data is None:
         msg = "--data NAME:PATH, or a folder of class folders, says what to evaluate on: docs/data.md"
         raise UsageError(msg)
-    choosing.writable("--predictions", options.predictions)
+    for flag, path in (("--predictions", options.predictions), ("--json", options.json)):
+        choosing.writable(flag, path)
     listing = sets.listing(settings.data_kind, settings.data, settings.data_root)
     entries = classify.labelled(listing, settings.samples)
     _apart(listing.summary())
     spec = chosen.text.model
     encode = reader(spec, options.tokens) if options.tokens else tokenizer(spec)
     texts = labels.texts(listing.classes, listing.templates, options.prompts)
-    counted, left_out = predictions.Tally(), list[str]()
+    counted, left_out, kept = Tally(), list[str](), list[str]()
     with opened(chosen, settings, options.batch) as encoders:
         spent = classify.reserved(settings, (chosen.image, chosen.text))
         classes = encoders.classes(texts, encode, _every(len(texts), "classes", 12))
         made = classify.predictions(
             encoders, classes, classify.twins_of(texts), entries, spent, left_out, settings.samples
         )
-        lines = _lines(made, counted, left_out, _every(len(entries), "pictures"))
+        lines = _lines(made, counted, kept, left_out, _every(len(entries), "pictures"))
         if options.predictions:
             head = predictions.header(chosen.marked, listing.name, len(listing.classes), options.prompts)
             predictions.write(options.predictions, (line for part in (head, lines) for line in part))
@@ -74,20 +78,38 @@ def run(options: argparse.Namespace) -> int:
         _apart(f"{len(spent)} pictures that the cell is calibrated on are not among those classified")
     if left_out:
         _apart(f"{len(left_out):,} pictures could not be opened, and are in no figure")
-    return tell(counted.lines(chosen.marked, len(listing.classes)))
+    status = tell(counted.lines(chosen.marked, len(listing.classes)))
+    told = Evaluation(
+        case=chosen.name,
+        title=chosen.title,
+        target=str(chosen.image.target),
+        random_weights=not spec.trained,
+        data=listing.name,
+        prompts=options.prompts,
+        classes=len(listing.classes),
+        pictures=counted.pictures,
+        first=counted.first,
+        among=counted.among,
+        silent=counted.silent,
+        predictions=tuple(kept),
+        left_out=tuple(left_out),
+    )
+    choosing.keep(options, told, settings.threads)
+    return status
 
 
 def _lines(
-    made: Iterator[Prediction], counted: Tally, left_out: list[str], progress: Callable[[int], None]
+    made: Iterator[Prediction], counted: Tally, kept: list[str], left_out: list[str], progress: Callable[[int], None]
 ) -> Iterator[str]:
-    """A line for each prediction, which is counted, and one for each picture that was left out by then."""
+    """A line for each prediction, which is counted and kept, and one for each picture that was left out by then."""
     told = 0
     for prediction in made:
         yield from _left_out(left_out[told:])
         told = len(left_out)
         counted.add(prediction)
         progress(counted.pictures)
-        yield str(prediction)
+        kept.append(str(prediction))
+        yield kept[-1]
     yield from _left_out(left_out[told:])
 
 

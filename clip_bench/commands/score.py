@@ -20,15 +20,16 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top", type=int, default=5, metavar="N", help="labels to print (default: %(default)s)")
     parser.add_argument("--tokens", type=Path, metavar="DIR", help="take what clip-bench tokens saved")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every score of every picture")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw each picture with its best labels: .svg or .png"
     )
     choosing.add(parser, batch=1)
+    choosing.add_files(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the best labels of each picture; the exit status is 1 where one could not be scored."""
+    from clip_bench.answered import Scoring
     from clip_bench.answers import labels as naming
     from clip_bench.answers import scores
     from clip_bench.answers.encoders import opened
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     (chosen,) = choosing.chosen(options, settings)
     spec = chosen.text.model
     encode = reader(spec, options.tokens) if options.tokens else tokenizer(spec)
-    answers = []
+    answers, left_out = [], list[str]()
     with opened(chosen, settings, options.batch) as encoders:
         classes = encoders.classes([[label] for label in labels], encode)
         if note := naming.alike(labels, classes):
@@ -58,15 +59,23 @@ def run(options: argparse.Namespace) -> int:
                 answer = scores.score(path, labels, encoders, classes)
             except UsageError as exc:
                 sys.stderr.write(f"clip-bench: {exc}\n")
+                left_out.append(str(exc).replace(str(path), path.name))
                 continue
             tell([answer.file] if len(options.pictures) > 1 else [])
             tell(answer.lines(options.top))
             answers.append(answer)
     if answers and not spec.trained:
         tell([f"{chosen.marked}: these scores mean nothing"])
-    if options.json:
-        told = {"case": chosen.name, "random_weights": not spec.trained}
-        choosing.write_json(options.json, told | {"pictures": [answer.as_json() for answer in answers]})
+    told = Scoring(
+        case=chosen.name,
+        title=chosen.title,
+        random_weights=not spec.trained,
+        scale=encoders.scale,
+        pictures=tuple(answer.told() for answer in answers),
+        left_out=tuple(left_out),
+    )
+    if answers:
+        choosing.keep(options, told, settings.threads)
     if options.plot and answers:
         rows = [pictured.Scored(name=each.file, path=each.path, best=each.best(options.top)) for each in answers]
         pictured.write(options.plot, chosen.marked, rows)

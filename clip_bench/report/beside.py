@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from clip_bench.answered import Evaluation, Scoring
 from clip_bench.finding import Embedding, Finding, Indexing, Preprocessing, Retrieval
-from clip_bench.report import embedding, indexing, preprocessing, retrieval
+from clip_bench.report import embedding, indexing, preprocessing, retrieval, zero_shot
 from clip_bench.report.figures import clean, linked, witnessed
 
-HEADINGS = ("Embedding a folder", "Preprocessing", "Indexing", "Performance")
+HEADINGS = ("Zero-shot", "Which label fits", "Embedding a folder", "Preprocessing", "Indexing", "Performance")
 
 
 def newest(findings: Sequence[Finding]) -> list[Finding]:
@@ -23,19 +24,29 @@ def newest(findings: Sequence[Finding]) -> list[Finding]:
 def sections(findings: Sequence[Finding]) -> Mapping[str, list[str]]:
     """The parts under each of :data:`HEADINGS`, of *findings* of one machine."""
     parts: dict[str, list[str]] = {heading: [] for heading in HEADINGS}
-    embedded = []
+    embedded: list[tuple[str, Embedding]] = []
+    evaluated: list[tuple[str, Evaluation]] = []
     for each in newest(findings):
         source = f"From {linked(each.name)}, measured {clean(each.datetime[:10])}, witness {witnessed(each.head)}."
         match each.told:
             case Embedding():
                 embedded.append((source, each.told))
+            case Evaluation():
+                evaluated.append((source, each.told))
+            case Scoring():
+                parts["Which label fits"] += [source, zero_shot.scored(each.told)]
             case Preprocessing():
                 parts["Preprocessing"] += [source, preprocessing.page(each.told)]
             case Indexing():
                 parts["Indexing"] += [source, indexing.page(each.told)]
             case Retrieval():
                 parts["Performance"] += [source, retrieval.page(each.told)]
+    if evaluated:
+        parts["Zero-shot"] += [zero_shot.evaluated([told for _, told in evaluated]), _sources(evaluated)]
     if embedded:
-        told = [embedding.page([one for _, one in embedded]), " ".join(source for source, _ in embedded)]
-        parts["Embedding a folder"] += told
+        parts["Embedding a folder"] += [embedding.page([told for _, told in embedded]), _sources(embedded)]
     return parts
+
+
+def _sources(several: Sequence[tuple[str, object]]) -> str:
+    return " ".join(source for source, _ in several)

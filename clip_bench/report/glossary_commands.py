@@ -19,6 +19,28 @@ QUERY = "% of queries (their number in brackets) whose nearest item by cosine is
 RECALLS = "a right one among their 1, 5 and 10 nearest by cosine, as CLIP_benchmark defines it"
 
 BESIDE: Mapping[str, Told] = {
+    "Zero-shot": (
+        "Of `clip-bench evaluate`: how often the right class is found on whole data, on the machine's page.",
+        {
+            "Platform": "device and runtime",
+            "Program": "what did it",
+            "Data": "the data set, or the folder",
+            "Prompts": "what is said of a class: single, one sentence; ensemble, the mean of many; name, its name alone",
+            "Pictures": "pictures that were classified",
+            "Classes": "classes to choose from",
+            "Top-1 (%)": "100 · pictures whose own class has the highest cosine / pictures",
+            "Top-5 (%)": "100 · pictures whose own class is among the five highest / pictures; not told of five classes or fewer",
+            "No answer": "pictures where a cosine is no number or the best class ties with one of other words: they count as wrong",
+        },
+    ),
+    "Which label fits": (
+        "Of `clip-bench score`: the best five labels of each picture, the best first.",
+        {
+            "Picture": "the file",
+            "Label": "the text",
+            "Score": "the softmax, over all labels given, of cosine · exp(logit_scale) of the model",
+        },
+    ),
     "Embedding a folder": (
         "Of `clip-bench embed --halves`, on the machine's page.",
         {

@@ -8,10 +8,7 @@ from dataclasses import asdict
 from itertools import starmap
 from typing import Any
 
-import numpy as np
-
 from clip_bench.errors import UsageError
-from clip_bench.finding import Finding, Preprocessing
 from clip_bench.quality import gates, metrics, scores, values
 from clip_bench.record import Entry, Outcome, Quality, Record, Run, Score, Similarity
 from clip_bench.specs import Precision
@@ -49,18 +46,6 @@ def _bare(record: Record) -> bool:
     return record.quality is not None and bool(record.quality.similarity) and not record.quality.compared
 
 
-def found(finding: Finding) -> Iterator[str]:
-    """The same of *finding*, as far as it keeps raw values: the ratios of preprocessing."""
-    if isinstance(finding.told, Preprocessing):
-        for pictures in finding.told.sets:
-            reference = np.array(pictures.rows[0].rounds_s) if pictures.rows else np.zeros(0)
-            for row in pictures.rows:
-                own = np.array(row.rounds_s)
-                ratio = float(np.median(own / reference)) if own.size == reference.size and own.size else math.nan
-                if not _close(row.ratio, ratio):
-                    yield f"{pictures.name}, {row.name}: ratio {row.ratio:.7g}, and the rounds make it {ratio:.7g}"
-
-
 def _named(entry: Entry) -> Iterator[str]:
     """Names that are told twice."""
     record, boundary = entry.record, entry.record.boundary
@@ -90,9 +75,9 @@ def _timed(entry: Entry, rows: Sequence[Any]) -> Iterator[str]:
         yield "its row of pytest-benchmark has other statistics than these"
         return
     yield from (
-        f"stats.{name} {_brief(value)}, and the rounds make it {_brief(expected[name])}"
+        f"stats.{name} {brief(value)}, and the rounds make it {brief(expected[name])}"
         for name, value in told.items()
-        if not _close(value, expected[name])
+        if not close(value, expected[name])
     )
 
 
@@ -146,13 +131,14 @@ def _unlike(told: Sequence[Figures], made: Sequence[Figures], name: Callable[[An
     for one, other in zip(told, made, strict=True):
         ours = asdict(other)
         yield from (
-            f"{name(one)}: {field} {_brief(value)}, and the values per sample make it {_brief(ours[field])}"
+            f"{name(one)}: {field} {brief(value)}, and the values per sample make it {brief(ours[field])}"
             for field, value in asdict(one).items()
-            if not _close(value, ours[field])
+            if not close(value, ours[field])
         )
 
 
-def _close(told: object, made: object) -> bool:
+def close(told: object, made: object) -> bool:
+    """Whether a figure is as good as the one that was made again."""
     if isinstance(told, list) and isinstance(made, list):
         return told == made
     if isinstance(told, bool) or not isinstance(told, int | float) or not isinstance(made, int | float):
@@ -160,5 +146,6 @@ def _close(told: object, made: object) -> bool:
     return math.isclose(told, made, rel_tol=CLOSE, abs_tol=TINY)
 
 
-def _brief(value: object) -> str:
+def brief(value: object) -> str:
+    """A figure for a message."""
     return f"{value:.9g}" if isinstance(value, float) else str(value)[:60]

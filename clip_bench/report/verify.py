@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clip_bench import finding, jsonfile, record, witness
 from clip_bench.errors import UsageError
-from clip_bench.report import pages, recomputed
+from clip_bench.report import pages, recomputed, refound
 from clip_bench.report.figures import printable
 
 GIVE = "give the JSON file of a run, as it was written, or a folder of them"
@@ -56,7 +56,7 @@ def _measured(path: Path) -> Checked:
         data = jsonfile.load(path, GIVE)
         if isinstance(data, dict) and finding.KEY in data:
             beside = finding.from_file(path, data)
-            told, lines = str(beside.told.kind), [*witness.faults(data), *recomputed.found(beside)]
+            told, lines = str(beside.told.kind), [*witness.faults(data), *refound.faults(beside)]
         else:
             run = record.from_file(path, data)
             told, lines = f"{len(run.entries)} cells", [*witness.faults(data), *recomputed.faults(run, data)]

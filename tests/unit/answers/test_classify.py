@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from clip_bench.answers import classify
-from clip_bench.answers.predictions import Prediction, Tally
 from clip_bench.data.listing import Entry, Listing
 from clip_bench.errors import UsageError
 from clip_bench.quality import metrics
+from clip_bench.quality.predictions import Prediction, Tally
 
 
 def alone(n):

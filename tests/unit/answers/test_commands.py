@@ -1,6 +1,5 @@
 """score, evaluate, topk and tokens as a user runs them, on scenes and shapes_tiny."""
 
-import json
 import os
 import re
 from dataclasses import replace
@@ -12,13 +11,14 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from clip_bench import backends, cases, encoder
+from clip_bench import backends, cases, encoder, finding
 from clip_bench.__main__ import main
 from clip_bench.answers import classify, encoders
 from clip_bench.data import classes, scenes
 from clip_bench.data.listing import Entry
 from clip_bench.models import catalog, feeds, shapes_tiny
 from clip_bench.quality import metrics
+from clip_bench.report import refound
 
 FOLDER = Path(shapes_tiny.__file__).parent
 SIDE = 64
@@ -75,11 +75,13 @@ def test_the_right_label_is_first_and_every_score_is_written(ran, shown, tmp_pat
     assert out[0] == "Top3:"
     assert out[1].startswith(f"0th, string: a {kind}, score: ")
     assert len(out) == 4
-    told = json.loads((tmp_path / "s.json").read_text())
-    assert told["case"] == "image-shapes_tiny-torch-cpu-fp32"
-    (scored,) = told["pictures"]
-    assert sum(each["score"] for each in scored["scores"]) == pytest.approx(1)
-    assert {each["label"] for each in scored["scores"]} == set(labels)
+    told = finding.read(tmp_path / "s.json")
+    assert told.told.case == "image-shapes_tiny-torch-cpu-fp32"
+    (scored,) = told.told.pictures
+    assert scored.picture == path.name
+    assert sum(each.score for each in scored.labels) == pytest.approx(1)
+    assert {each.label for each in scored.labels} == set(labels)
+    assert not list(refound.faults(told))
 
 
 @pytest.mark.parametrize("words", ["onnxruntime-cpu", "pair-onnxruntime-cpu"], ids=["towers", "fused"])
@@ -89,10 +91,10 @@ def test_every_cell_gives_the_scores_of_the_first(ran, shown, tmp_path, words):
 
     for name, more in (("a.json", []), ("b.json", ["--case", words])):
         assert ran("score", path, "--labels", f"a {kind},a red star", "--json", tmp_path / name, *more)[0] == 0
-        found.append(json.loads((tmp_path / name).read_text())["pictures"][0]["scores"])
+        found.append(finding.read(tmp_path / name).told.pictures[0].labels)
 
-    assert [each["label"] for each in found[0]] == [each["label"] for each in found[1]]
-    assert [each["score"] for each in found[0]] == pytest.approx([each["score"] for each in found[1]], abs=1e-4)
+    assert [each.label for each in found[0]] == [each.label for each in found[1]]
+    assert [each.score for each in found[0]] == pytest.approx([each.score for each in found[1]], abs=1e-4)
 
 
 def test_a_picture_that_cannot_be_opened_is_named_and_the_others_go_on(ran, shown, tmp_path):
@@ -153,7 +155,7 @@ def test_strange_names_are_printed_and_drawn(ran, shown, tmp_path):
 
     assert (status, out[0]) == (0, "a\x07?<b>&.png")
     ET.parse(tmp_path / "s.svg")  # noqa: S314  our own file
-    assert len(json.loads((tmp_path / "s.json").read_text())["pictures"]) == 2
+    assert len(finding.read(tmp_path / "s.json").told.pictures) == 2
 
 
 @pytest.mark.parametrize("kind", ["svg", "png"])
@@ -347,3 +349,36 @@ def test_real_photographs_are_scored(ran, request):
 
     assert status == 0
     assert out[::4] == ["CLIP.png", "coco.jpg"]
+
+
+def test_an_evaluation_is_kept_with_each_prediction_and_its_counts_follow_from_them(ran, shown, tmp_path):
+    kept, written = tmp_path / "e.json", tmp_path / "p.txt"
+    asked = ("evaluate", "--data", shown / "named", "--prompts", "name", "--samples", 10)
+
+    assert ran(*asked, "--json", kept, "--reports", tmp_path, "--predictions", written)[0] == 0
+
+    found = finding.read(kept)
+    lines = [line for line in written.read_text().splitlines() if not line.startswith("#")]
+    assert list(found.told.predictions) == lines
+    assert (found.told.pictures, found.told.classes, found.told.data) == (10, PICTURES, "named")
+    assert not list(refound.faults(found))
+    (again,) = tmp_path.glob("*/evaluate-*.json")
+    assert finding.read(again).told == found.told
+
+
+def test_where_no_picture_could_be_scored_there_is_no_finding(ran, tmp_path):
+    status, *_ = ran("score", tmp_path / "gone.png", "--labels", "a,b", "--reports", tmp_path / "reports")
+
+    assert status == 1
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_finding_keeps_names_without_their_folders(ran, shown, tmp_path):
+    path, kind = first(shown)
+    gone = tmp_path / "gone.png"
+
+    status, *_ = ran("score", path, gone, "--labels", f"a {kind},a ring", "--json", tmp_path / "s.json")
+
+    assert status == 1
+    assert finding.read(tmp_path / "s.json").told.left_out == ("gone.png: No such file or directory",)
+    assert str(tmp_path) not in (tmp_path / "s.json").read_text()

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_bench.answers import predictions
-from clip_bench.answers.predictions import Prediction, Tally
 from clip_bench.errors import UsageError
+from clip_bench.quality.predictions import Prediction, Tally
 
 
 def written(path, found, classes=10):

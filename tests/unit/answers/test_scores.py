@@ -7,12 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clip_bench.answers.scores import Answer, probabilities
+from clip_bench.answers.scores import Answer
+from clip_bench.quality.predictions import probabilities
 
 
 def test_the_lines_are_those_of_the_published_example():
     found = Answer(
-        path=Path("CLIP.png"), labels=("a dog", "a diagram", "a cat"), scores=(0.00232988, 0.9967404, 0.000929735)
+        cosines=(0.21, 0.27, 0.2),
+        path=Path("CLIP.png"),
+        labels=("a dog", "a diagram", "a cat"),
+        scores=(0.00232988, 0.9967404, 0.000929735),
     )
 
     assert list(found.lines(5)) == [
@@ -26,7 +30,10 @@ def test_the_lines_are_those_of_the_published_example():
 
 def test_equal_scores_keep_the_order_of_their_labels_whatever_the_rounding():
     found = Answer(
-        path=Path("x"), labels=("a", "b", "c"), scores=(0.3333333333333331, 0.3333333333333332, 0.3333333333333337)
+        cosines=(0.2,) * 3,
+        path=Path("x"),
+        labels=("a", "b", "c"),
+        scores=(0.3333333333333331, 0.3333333333333332, 0.3333333333333337),
     )
 
     assert [label for label, _ in found.best(3)] == ["a", "b", "c"]

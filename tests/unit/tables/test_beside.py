@@ -3,6 +3,7 @@
 import pytest
 
 from clip_bench import finding
+from clip_bench.answered import Evaluation, Fit, Labelled, Scoring
 from clip_bench.errors import UsageError
 from clip_bench.finding import (
     Added,
@@ -38,7 +39,31 @@ def every(word="x"):
     searched = (Searched(batch=10, recall=0.975, seconds=(0.004,)),)
     indexed = Indexed(case=word, title=word, random_weights=True, added=added, searched=searched)
     scores = {"text_to_image_1": Share(share=0.925, queries=40), "i2t_r1": Share(share=None, queries=0)}
+    fits = tuple(Fit(label=word, cosine=0.3, score=score) for score in (0.75, 0.25))
     return [
+        Evaluation(
+            case=word,
+            title=word,
+            target="openvino-cpu",
+            random_weights=True,
+            data=word,
+            prompts="name",
+            classes=10,
+            pictures=8,
+            first=5,
+            among=7,
+            silent=1,
+            predictions=("x\t0\t0:0.5",) * 8,
+            left_out=(word,),
+        ),
+        Scoring(
+            case=word,
+            title=word,
+            random_weights=True,
+            scale=100.0,
+            pictures=(Labelled(picture=word, labels=fits),),
+            left_out=(word,),
+        ),
         Preprocessing(model=word, random_weights=True, rounds=2, versions={}, sets=sets),
         Indexing(threads=2, cases=(indexed,), left_out={word: word}),
         Retrieval(
@@ -67,6 +92,10 @@ def test_each_kind_has_its_heading_and_tells_its_figures():
     found = {heading: "\n".join(parts) for heading, parts in beside.sections(findings(every())).items()}
 
     assert list(found) == list(beside.HEADINGS)
+    assert "62.50 |" in found["Zero-shot"]
+    assert "87.50 |" in found["Zero-shot"]
+    assert "these answers mean nothing" in found["Zero-shot"]
+    assert " 0.75 |" in found["Which label fits"]
     assert "3.00 ± 1.41" in found["Preprocessing"]
     assert "+25.0 %" in found["Preprocessing"]
     assert "-50.0 %" in found["Preprocessing"]
@@ -86,7 +115,7 @@ def test_of_what_is_alike_the_newest_is_shown():
 
     kept = beside.newest([*old, *new, *other])
 
-    assert [each.datetime for each in kept] == ["2026-02-01"] * 4 + ["2025-01-01"] * 4
+    assert [each.datetime for each in kept] == ["2026-02-01"] * 6 + ["2025-01-01"] * 6
 
 
 def test_a_hostile_name_stays_in_its_place():
@@ -106,7 +135,7 @@ def test_a_machine_that_ran_no_cell_has_a_page(tmp_path):
 
     text = (tmp_path / "out" / "a_machine" / "README.md").read_text(encoding="utf-8")
     assert [path.name for path in made] == ["README.md", "README.md", "published.md", "index.html"]
-    assert [f"## {heading}" in text for heading in beside.HEADINGS] == [True] * 4
+    assert [f"## {heading}" in text for heading in beside.HEADINGS] == [True] * len(beside.HEADINGS)
     assert "[retrieval.json](retrieval.json)" in text
 
 

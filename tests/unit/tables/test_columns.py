@@ -78,6 +78,8 @@ def in_code(run):
         "In full": part("columns").FULL,
         "Cells without a time": [head for _, found in heads(holes(several)) for head in found],
         "Calibration": [*part("calibration").FIGURES, "Outcome"],
+        "Zero-shot": [*part("zero_shot").HEADS, *part("zero_shot").RATES],
+        "Which label fits": part("zero_shot").LABELS,
         "Embedding a folder": [*part("embedding").HEADS, *part("embedding").TOTALS],
         "Preprocessing": [
             *part("preprocessing").HEADS,

@@ -1,0 +1,67 @@
+"""The summaries of a finding made again from the raw values that it keeps, by the code that made them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from clip_bench.answered import Evaluation, Labelled, Scoring
+from clip_bench.errors import UsageError
+from clip_bench.finding import Finding, Preprocessing
+from clip_bench.quality.predictions import Tally, parsed, probabilities
+from clip_bench.report.recomputed import brief, close
+
+COUNTS = ("pictures", "first", "among", "silent")
+
+
+def faults(finding: Finding) -> Iterator[str]:
+    """What in *finding* does not follow from its raw values, a line each."""
+    match finding.told:
+        case Preprocessing():
+            yield from _preprocessing(finding.told)
+        case Scoring():
+            for picture in finding.told.pictures:
+                yield from _scores(picture, finding.told.scale)
+        case Evaluation():
+            yield from _evaluation(finding.told)
+
+
+def _preprocessing(told: Preprocessing) -> Iterator[str]:
+    for pictures in told.sets:
+        reference = np.array(pictures.rows[0].rounds_s) if pictures.rows else np.zeros(0)
+        for row in pictures.rows:
+            own = np.array(row.rounds_s)
+            ratio = float(np.median(own / reference)) if own.size == reference.size and own.size else math.nan
+            if not close(row.ratio, ratio):
+                yield f"{pictures.name}, {row.name}: ratio {row.ratio:.7g}, and the rounds make it {ratio:.7g}"
+
+
+def _scores(picture: Labelled, scale: float) -> Iterator[str]:
+    """Each score is a share of the softmax over the scaled cosines, and the best stands first."""
+    told = [fit.score for fit in picture.labels]
+    made = probabilities(np.array([fit.cosine for fit in picture.labels]), scale) if told else np.zeros(0)
+    for fit, score in zip(picture.labels, made.tolist(), strict=True):
+        if not close(fit.score, score):
+            yield f"{picture.picture}, {fit.label}: score {brief(fit.score)}, and the cosines make it {brief(score)}"
+    if any(after > before and not close(after, before) for before, after in pairwise(told)):
+        yield f"{picture.picture}: its labels do not stand in the order of their scores"
+
+
+def _evaluation(told: Evaluation) -> Iterator[str]:
+    counted = Tally()
+    for number, line in enumerate(told.predictions, start=1):
+        try:
+            prediction = parsed(line, f"prediction {number}")
+        except UsageError as exc:
+            yield str(exc)
+            continue
+        numbers = (prediction.label, *(each for each, _ in prediction.best))
+        if max(numbers) >= told.classes:
+            yield f"prediction {number}: class {max(numbers)}, of {told.classes} that are counted from 0"
+        counted.add(prediction)
+    for name in COUNTS:
+        if getattr(told, name) != getattr(counted, name):
+            yield f"{name}: {getattr(told, name)}, and the predictions make it {getattr(counted, name)}"
