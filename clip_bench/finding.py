@@ -92,11 +92,15 @@ class Added:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searched:
-    """How the database answered where batches had so many documents: recall@10 of exact search, seconds of a query."""
+    """How the database answered where batches had so many documents: recall@10 of exact search, seconds of a query.
+
+    *recalls* are those of each query, whose mean is *recall*.
+    """
 
     batch: int
     recall: float
     seconds: tuple[float, ...]
+    recalls: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,10 +131,11 @@ class Indexing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """Of so many queries, in [0, 1]; None where it is not defined."""
+    """Of so many queries, in [0, 1]; None where it is not defined. *hits* tells of each, 1 or 0, with spaces between."""
 
     share: float | None
     queries: int
+    hits: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

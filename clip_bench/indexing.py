@@ -137,8 +137,8 @@ def _arrow(first: int, names: Sequence[str], rows: Floats) -> Any:  # noqa: ANN4
 
 def search(
     indexed: Indexed, queries: Floats, k: int = NEAREST, clock: Clock = time.perf_counter
-) -> tuple[float, tuple[float, ...]]:
-    """Look up *queries*, (q, width), in the table, by cosine: the recall of exact search over its rows, and the seconds of each."""
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Look up *queries*, (q, width), in the table, by cosine: of each, the recall of exact search over its rows, and the seconds."""
     answers, seconds = [], []
     for query in queries:
         began = clock()
@@ -151,8 +151,8 @@ def search(
     return agreement(answers, queries, indexed.rows, k), tuple(seconds)
 
 
-def agreement(answers: Sequence[Sequence[int]], queries: Floats, rows: Floats, k: int = NEAREST) -> float:
-    """The share of the *k* nearest of *rows* to each of *queries* that *answers*, numbers of rows, has.
+def agreement(answers: Sequence[Sequence[int]], queries: Floats, rows: Floats, k: int = NEAREST) -> tuple[float, ...]:
+    """Of each of *queries* the share of the *k* nearest of *rows* that its *answers*, numbers of rows, have.
 
     A row is as good as the k-th nearest where float32 does not tell their cosines apart (:data:`NEAR`). Where there are
     fewer than *k* rows, all are asked for.
@@ -164,4 +164,4 @@ def agreement(answers: Sequence[Sequence[int]], queries: Floats, rows: Floats, k
         sum(bool(score[number] >= bound) for number in set(answer) if 0 <= number < len(rows))
         for answer, score, bound in zip(answers, scores, bounds, strict=True)
     ]
-    return sum(min(each, k) for each in hits) / (k * len(queries))
+    return tuple(min(each, k) / k for each in hits)

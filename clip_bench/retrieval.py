@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clip_bench.data import NO_LABEL, Picture, Samples, generated, scenes
 from clip_bench.data.scenes import Split
 from clip_bench.finding import Share
-from clip_bench.quality import retrieval
+from clip_bench.quality import retrieval, values
 
 MOST = 400  # queries of as many labels
 NAMED = (1, 2, 3)  # labels of a query
@@ -77,17 +77,13 @@ def scores(collection: Collection, images: Floats, embed: Callable[[Sequence[str
     """
     shows, prompts = collection.shows, collection.prompts
     found = {f"text_to_image_{labels}": _named(labels, collection, images, embed) for labels in NAMED}
-    shown = int(shows.any(axis=1).sum())
-    if prompts and shown:
-        found["image_to_text"] = _score(retrieval.to_labels(images, embed(prompts), shows, (1,))[1], shown)
-        shared = (shows.astype(int) @ shows.T > 0).sum(axis=1) > 1
-        found["image_to_image"] = _score(retrieval.to_images(images, shows, (1,))[1], int(shared.sum()))
+    if prompts and shows.any():
+        found["image_to_text"] = _score(retrieval.to_labels(images, embed(prompts), shows, (1,))[1])
+        found["image_to_image"] = _score(retrieval.to_images(images, shows, (1,))[1])
     owners = np.array([row for row, told in enumerate(collection.captions) for _ in told], int)
     texts = [caption for told in collection.captions for caption in told]
     if texts:
-        recalls = retrieval.recalls(images, embed(texts), owners)
-        queries = {"t2i": len(texts), "i2t": len(np.unique(owners))}
-        found |= {name: _score(share, queries[name[:3]]) for name, share in recalls.items()}
+        found |= {name: _score(hits) for name, hits in retrieval.both(images, embed(texts), owners).items()}
     return found
 
 
@@ -96,9 +92,11 @@ def _named(labels: int, collection: Collection, images: Floats, embed: Callable[
     if not len(named):
         return Share(share=None, queries=0)
     queries = embed([phrase([collection.prompts[i] for i in np.flatnonzero(row)]) for row in named])
-    return _score(retrieval.by_labels(images, queries, named, collection.shows, (1,))[1], len(named))
+    return _score(retrieval.by_labels(images, queries, named, collection.shows, (1,))[1])
 
 
-def _score(share: float, queries: int) -> Share:
+def _score(hits: Bools) -> Share:
     """Where the k is all that there is, every answer is right: no score."""
-    return Share(share=None, queries=0) if np.isnan(share) else Share(share=share, queries=queries)
+    if not hits.size:
+        return Share(share=None, queries=0)
+    return Share(share=float(hits.mean()), queries=hits.size, hits=values.told(hits))

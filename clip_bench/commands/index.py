@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -196,8 +197,8 @@ def _measured(
                 added.append(Added(documents=case.tower, batch=size, rows=len(found.rows), seconds=dict(found.seconds)))
                 left_out |= {documents.called.get(name, name): why for name, why in found.left_out.items()}
             pictures, texts = made
-            recall, seconds = indexing.search(pictures, texts.rows[: indexing.QUERIES])
-            searched.append(Searched(batch=size, recall=recall, seconds=seconds))
+            recalls, seconds = indexing.search(pictures, texts.rows[: indexing.QUERIES])
+            searched.append(Searched(batch=size, recall=fmean(recalls), seconds=seconds, recalls=recalls))
     return Indexed(
         case=chosen.name,
         title=chosen.title,

@@ -1,7 +1,7 @@
 """Retrieval from embeddings alone: pictures and their texts, and queries that name what a picture shows.
 
-Every figure is a recall at k: the share of queries of which at least one right item is among the k with the highest
-cosine. Ties count against, as everywhere in this package (:mod:`clip_bench.quality.metrics`). No matrix of all queries
+Every figure is a recall at k: the share of hits, of queries of which at least one right item is among the k with the
+highest cosine. Ties count against, as everywhere in this package (:mod:`clip_bench.quality.metrics`). No matrix of all queries
 by all items is made.
 """
 
@@ -19,10 +19,25 @@ KS = (1, 5, 10)
 BLOCK = 1024  # queries at once
 
 Right = Callable[[slice], Bools]  # which items are right for a block of queries, (queries, items)
+Hits = Mapping[
+    int, Bools
+]  # by k, of each query that has a right item, whether one is among the k; empty where k is all there is
 
 
 def recalls(images: Rows, texts: Rows, owners: Integers, ks: Sequence[int] = KS) -> Mapping[str, float]:
-    """Recall at each of *ks* from text to image (``t2i_r1``, ...) and back (``i2t_r1``, ...), in [0, 1].
+    """Recall at each of *ks* from text to image (``t2i_r1``, ...) and back (``i2t_r1``, ...), in [0, 1]; NaN of no hits.
+
+    The arguments, and what is right, are those of :func:`both`.
+
+    Raises:
+        ValueError: as :func:`both`.
+    """
+    hits = both(images, texts, owners, ks)
+    return {name: float(each.mean()) if each.size else float("nan") for name, each in hits.items()}
+
+
+def both(images: Rows, texts: Rows, owners: Integers, ks: Sequence[int] = KS) -> Mapping[str, Bools]:
+    """The hits at each of *ks* of texts among images (``t2i_r1``, ...) and of images among texts (``i2t_r1``, ...).
 
     *images* is (n, width), *texts* (m, width), both in any scale; ``owners[j]``, (m,), is the image that text *j* was
     written for. As LAION's CLIP_benchmark defines it (``zeroshot_retrieval``): of a text one image is right; of an
@@ -41,8 +56,8 @@ def recalls(images: Rows, texts: Rows, owners: Integers, ks: Sequence[int] = KS)
         raise ValueError(msg)
     told = np.unique(owners)
     every = np.arange(len(images))
-    forth = _recalls(texts, images, lambda block: owners[block, None] == every, ks)
-    back = _recalls(images[told], texts, lambda block: told[block, None] == owners, ks)
+    forth = _hits(texts, images, lambda block: owners[block, None] == every, ks)
+    back = _hits(images[told], texts, lambda block: told[block, None] == owners, ks)
     return {f"t2i_r{k}": forth[k] for k in ks} | {f"i2t_r{k}": back[k] for k in ks}
 
 
@@ -64,28 +79,27 @@ def naming(shows: Bools, labels: int, most: int) -> Bools:
     return queries
 
 
-def by_labels(images: Rows, queries: Rows, named: Bools, shows: Bools, ks: Sequence[int] = KS) -> Mapping[int, float]:
-    """Recall of *queries*, (q, width), that name labels, among *images*: right is what shows every label named."""
+def by_labels(images: Rows, queries: Rows, named: Bools, shows: Bools, ks: Sequence[int] = KS) -> Hits:
+    """Hits of *queries*, (q, width), that name labels, among *images*: right is what shows every label named."""
     wanted = named.sum(axis=1)
-    return _recalls(queries, images, lambda block: (named[block].astype(int) @ shows.T) == wanted[block, None], ks)
+    return _hits(queries, images, lambda block: (named[block].astype(int) @ shows.T) == wanted[block, None], ks)
 
 
-def to_labels(images: Rows, labels: Rows, shows: Bools, ks: Sequence[int] = KS) -> Mapping[int, float]:
-    """Recall of *images* among the texts of single *labels*, (labels, width): right is each label that it shows."""
-    return _recalls(images, labels, lambda block: shows[block], ks)
+def to_labels(images: Rows, labels: Rows, shows: Bools, ks: Sequence[int] = KS) -> Hits:
+    """Hits of *images* among the texts of single *labels*, (labels, width): right is each label that it shows."""
+    return _hits(images, labels, lambda block: shows[block], ks)
 
 
-def to_images(images: Rows, shows: Bools, ks: Sequence[int] = KS) -> Mapping[int, float]:
-    """Recall of *images* among the others: right is what shows a same label. One that shares none is no query."""
+def to_images(images: Rows, shows: Bools, ks: Sequence[int] = KS) -> Hits:
+    """Hits of *images* among the others: right is what shows a same label. One that shares none is no query."""
     shared = (shows.astype(int) @ shows.T) > 0
     np.fill_diagonal(shared, val=False)
-    return _recalls(images, images, lambda block: shared[block], ks, itself=True)
+    return _hits(images, images, lambda block: shared[block], ks, itself=True)
 
 
-def _recalls(queries: Rows, items: Rows, right: Right, ks: Sequence[int], *, itself: bool = False) -> dict[int, float]:
-    """The share of hits at each k among the queries that have a right item; NaN where none has, or k is all there is."""
+def _hits(queries: Rows, items: Rows, right: Right, ks: Sequence[int], *, itself: bool = False) -> dict[int, Bools]:
     items = metrics.normalised(items)
-    hits, asked = dict.fromkeys(ks, 0), 0
+    places: list[Integers] = [np.zeros(0, np.int64)]
     for start in range(0, len(queries), BLOCK):
         block = slice(start, start + BLOCK)
         scores, targets = metrics.rank(queries[block], items), right(block)
@@ -93,8 +107,6 @@ def _recalls(queries: Rows, items: Rows, right: Right, ks: Sequence[int], *, its
             own = np.arange(start, start + len(scores))
             scores[np.arange(len(scores)), own] = -1.0 - metrics.TIE * 8  # behind every other
         usable = targets.any(axis=1)
-        asked += int(usable.sum())
-        for k in ks:
-            hits[k] += round(metrics.recall(scores[usable], targets[usable], k) * int(usable.sum()))
-    most = len(items) - itself
-    return {k: hits[k] / asked if asked and k < most else float("nan") for k in ks}
+        places.append(metrics.places(scores[usable], targets[usable]))
+    every, most = np.concatenate(places), len(items) - itself
+    return {k: (every >= 0) & (every < k) if k < most else np.zeros(0, np.bool_) for k in ks}

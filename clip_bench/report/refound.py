@@ -10,10 +10,12 @@ import numpy as np
 
 from clip_bench.answered import Evaluation, Labelled, Scoring
 from clip_bench.errors import UsageError
-from clip_bench.finding import Finding, Preprocessing
+from clip_bench.finding import Finding, Indexing, Preprocessing, Retrieval
+from clip_bench.quality import values
 from clip_bench.quality.predictions import Tally, parsed, probabilities
 from clip_bench.report.recomputed import brief, close
 
+OLDER = "nothing is kept to recompute it from: an older version measured it"
 COUNTS = ("pictures", "first", "among", "silent")
 
 
@@ -22,6 +24,10 @@ def faults(finding: Finding) -> Iterator[str]:
     match finding.told:
         case Preprocessing():
             yield from _preprocessing(finding.told)
+        case Indexing():
+            yield from _indexing(finding.told)
+        case Retrieval():
+            yield from _retrieval(finding.told)
         case Scoring():
             for picture in finding.told.pictures:
                 yield from _scores(picture, finding.told.scale)
@@ -37,6 +43,31 @@ def _preprocessing(told: Preprocessing) -> Iterator[str]:
             ratio = float(np.median(own / reference)) if own.size == reference.size and own.size else math.nan
             if not close(row.ratio, ratio):
                 yield f"{pictures.name}, {row.name}: ratio {row.ratio:.7g}, and the rounds make it {ratio:.7g}"
+
+
+def _indexing(told: Indexing) -> Iterator[str]:
+    """Recall is the mean over the queries, of which each has its time."""
+    for case in told.cases:
+        for each in case.searched:
+            where, made = f"{case.title}, batch {each.batch}: recall", np.array(each.recalls)
+            if not made.size:
+                yield f"{where}: {OLDER}"
+            elif not close(each.recall, float(made.mean())) or made.size != len(each.seconds):
+                yield f"{where} {brief(each.recall)}, and its {made.size} queries make it {brief(float(made.mean()))}"
+
+
+def _retrieval(told: Retrieval) -> Iterator[str]:
+    """A share is that of the hits among the queries."""
+    for case in told.cases:
+        for name, each in case.scores.items():
+            hits = values.read(each.hits)
+            if not hits.size and each.share is not None:
+                yield f"{case.title}: {name}: {OLDER}"
+            elif hits.size and not (each.queries == hits.size and close(each.share, float(hits.mean()))):
+                yield (
+                    f"{case.title}: {name}: {each.share} of {each.queries} queries, and the hits make it "
+                    f"{brief(float(hits.mean()))} of {hits.size}"
+                )
 
 
 def _scores(picture: Labelled, scale: float) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import json
 from itertools import count
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -111,23 +112,23 @@ def test_the_database_finds_what_exact_search_finds_and_nothing_else_passes(data
     found = indexed(source(60), Turner(), database, size=12, batches=5)
     queries = np.random.default_rng(2).normal(size=(20, WIDTH)).astype(np.float32)
 
-    recall, seconds = indexing.search(found, queries)
+    recalls, seconds = indexing.search(found, queries)
     answers = [
         found.table.search(query).distance_type("cosine").limit(10).to_arrow()["number"].to_pylist()
         for query in queries
     ]
 
-    assert recall == 1.0
+    assert set(recalls) == {1.0}
     assert len(seconds) == 20
     shuffled = np.random.default_rng(3).permutation(found.rows)
-    assert indexing.agreement(answers, queries, found.rows) == 1.0
-    assert indexing.agreement(answers, queries, shuffled) < 0.5
+    assert set(indexing.agreement(answers, queries, found.rows)) == {1.0}
+    assert fmean(indexing.agreement(answers, queries, shuffled)) < 0.5
 
 
 def test_documents_that_take_turns_are_tied_and_all_as_good(database):
     found = indexed(source(3), Turner(), database, size=10, batches=5)
 
-    assert indexing.search(found, found.rows[:3], k=10)[0] == 1.0
+    assert set(indexing.search(found, found.rows[:3], k=10)[0]) == {1.0}
 
 
 @settings(max_examples=50, deadline=None)
@@ -140,7 +141,7 @@ def test_an_answer_that_is_lost_or_told_twice_is_a_miss(rows, k, lost, seed):
     lost = min(lost, asked)
     answers = [[*order[: asked - lost], *order[: asked - lost][:lost]] for order in nearest]
 
-    assert indexing.agreement(answers, queries, kept, k) == pytest.approx((asked - lost) / asked)
+    assert fmean(indexing.agreement(answers, queries, kept, k)) == pytest.approx((asked - lost) / asked)
 
 
 def test_the_command_prints_both_tables_and_tells_what_was_left_out(tmp_path, cache, monkeypatch, capsys):

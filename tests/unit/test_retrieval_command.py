@@ -47,7 +47,7 @@ def test_an_oracle_finds_every_label_and_tells_how_many_were_asked(drawn):
     assert queries == asked[:3]
     assert queries[2] == 50
     assert found["image_to_text"].queries == 150
-    assert found["t2i_r1"] == Share(share=1.0, queries=50)
+    assert found["t2i_r1"] == Share(share=1.0, queries=50, hits=" ".join("1" * 50))
     assert found["i2t_r1"].queries == 50
 
 
@@ -84,8 +84,8 @@ def test_classes_alone_have_one_label_each_and_no_recall():
     found = retrieval.scores(classes, rows, lambda words: np.eye(4, dtype=np.float32)[["abcd".index(w) for w in words]])
 
     assert found["text_to_image_1"].queries == 4
-    assert found["image_to_text"] == Share(share=1.0, queries=12)
-    assert found["image_to_image"] == Share(share=1.0, queries=12)
+    assert found["image_to_text"] == Share(share=1.0, queries=12, hits=" ".join("1" * 12))
+    assert found["image_to_image"] == Share(share=1.0, queries=12, hits=" ".join("1" * 12))
     assert found["text_to_image_2"] == found["text_to_image_3"] == Share(share=None, queries=0)
     assert not {name for name in found if "_r" in name}
 

@@ -109,15 +109,15 @@ def test_a_query_is_answered_by_what_shows_every_label_named():
     right = retrieval.by_labels(rows, rows[[0, 1, 2]], queries, SHOWS, (1,))
     wrong = retrieval.by_labels(rows, rows[[1, 0, 0]], queries, SHOWS, (1,))
 
-    assert (right[1], wrong[1]) == (1.0, 0.0)
+    assert (right[1].tolist(), wrong[1].tolist()) == ([True] * 3, [False] * 3)
 
 
 def test_pictures_find_their_labels_and_their_like_but_not_themselves():
     labels = np.eye(4)
     rows = SHOWS @ labels
 
-    assert retrieval.to_labels(rows, labels + 1e-3 * np.arange(4), SHOWS, (1,))[1] == 1.0
-    assert retrieval.to_labels(rows, labels[::-1], SHOWS, (1,))[1] < 1.0
-    assert retrieval.to_images(rows + 1e-3 * np.arange(16).reshape(4, 4), SHOWS, (1,))[1] == 1.0
+    assert retrieval.to_labels(rows, labels + 1e-3 * np.arange(4), SHOWS, (1,))[1].all()
+    assert retrieval.to_labels(rows, labels[::-1], SHOWS, (1,))[1].mean() < 1
+    assert retrieval.to_images(rows + 1e-3 * np.arange(16).reshape(4, 4), SHOWS, (1,))[1].all()
     alone = np.array([[1, 0], [0, 1]], bool)
-    assert math.isnan(retrieval.to_images(np.eye(2), alone, (1,))[1])
+    assert not retrieval.to_images(np.eye(2), alone, (1,))[1].size

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clip_bench.answered import Evaluation, Fit, Labelled, Scoring
-from clip_bench.finding import Finding
+from clip_bench.finding import Finding, Indexed, Indexing, Retrieval, Scored, Searched, Share
 from clip_bench.quality.predictions import Prediction, Tally, probabilities
 from clip_bench.report import refound
 
@@ -38,13 +38,27 @@ def evaluation():
     return Evaluation(**words, random_weights=False, classes=7, predictions=tuple(map(str, made)), **told)
 
 
+def retrieval(**changed):
+    share = replace(Share(share=0.75, queries=4, hits="1 1 0 1"), **changed)
+    undefined = Share(share=None, queries=0)
+    scored = Scored(case="x", title="x", random_weights=False, scores={"i2t_r1": share, "t2i_r1": undefined})
+    return Retrieval(data="some", cases=(scored,))
+
+
+def indexing(**changed):
+    searched = replace(Searched(batch=10, recall=0.95, seconds=(0.1, 0.1), recalls=(1.0, 0.9)), **changed)
+    return Indexing(
+        threads=1, cases=(Indexed(case="x", title="x", random_weights=False, added=(), searched=(searched,)),)
+    )
+
+
 def fits(told, *changed):
     """The same answers with other labels in the places of its own."""
     (picture,) = told.pictures
     return replace(told, pictures=(replace(picture, labels=changed),))
 
 
-@pytest.mark.parametrize("told", [scoring(), evaluation()], ids=["score", "evaluate"])
+@pytest.mark.parametrize("told", [scoring(), evaluation(), retrieval(), indexing()], ids=list("abcd"))
 def test_what_a_command_kept_has_no_fault(told):
     assert not faults(told)
 
@@ -93,3 +107,22 @@ def test_a_count_that_the_predictions_do_not_make_is_named(name):
 )
 def test_predictions_that_are_others_are_found(lines, said):
     assert any(said in fault for fault in faults(replace(evaluation(), predictions=lines)))
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (retrieval(share=1.0), "x: i2t_r1: 1.0 of 4 queries, and the hits make it 0.75 of 4"),
+        (retrieval(queries=40), "x: i2t_r1: 0.75 of 40 queries, and the hits make it 0.75 of 4"),
+        (retrieval(hits="1 1 1 1"), "and the hits make it 1 of 4"),
+        (retrieval(hits=""), "x: i2t_r1: nothing is kept to recompute it from"),
+        (indexing(recall=1.0), "x, batch 10: recall 1, and its 2 queries make it 0.95"),
+        (indexing(seconds=(0.1,)), "x, batch 10: recall 0.95, and its 2 queries"),
+        (indexing(recalls=()), "x, batch 10: recall: nothing is kept to recompute it from"),
+    ],
+    ids=list("abcdefg"),
+)
+def test_shares_that_their_queries_do_not_make_are_found(told, said):
+    (fault,) = faults(told)
+
+    assert said in fault
