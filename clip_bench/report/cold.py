@@ -1,18 +1,17 @@
-"""The cold path of each cell, from the weights to the first steady call, and what the smaller model saves."""
+"""The cold path of each cell, from the weights to the first steady call."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
 from clip_bench.memory import Step
-from clip_bench.report import platforms, variants
+from clip_bench.report import platforms
 from clip_bench.report.blocks import filled, has, join, models
 from clip_bench.report.calls import describe, heading, split
 from clip_bench.report.columns import Row, precision
-from clip_bench.report.figures import ABSENT, fixed, millis, times
-from clip_bench.report.rows import CALL
+from clip_bench.report.figures import ABSENT, fixed, millis
 from clip_bench.specs import Precision
 
 MB = 1e-6
@@ -21,25 +20,20 @@ EXPORT = {"program", "onnx", "replay", "onnx_for_tpu_mlir"}
 QUANTIZED = tuple(str(each) for each in Precision if each not in {Precision.FP32, Precision.FP16, Precision.BF16})
 OWN = {"import": "Import", "load": "Load", "first": "First call"}
 WORDS = ("Import", "Export", "Convert", "Quantize", "Load")
-FLOATS = (Precision.FP16, Precision.FP32)
-CELL = ("machine", "run", "model", "tower", "target", *CALL)
 LEGEND = (
     "The time of each step, and in parentheses by how many MB resident memory rose in it. Load and first call are of "
     "this run; the artifact was built once, on whichever day that was, and *Build* is all of that. *Load* is also the "
     "compilation, where the runtime compiles when it loads. *Steady after* counts the first calls until the times stay "
-    "the same. *Smaller* and *Faster* are ratios: how many times smaller and faster than the same model, tower, target "
-    "and call in FP16 and in FP32 in the same run, by bytes on disk and by the medians of two windows (of a load: by the "
-    "throughputs)."
+    "the same."
 )
 
 
 def table(frame: pd.DataFrame) -> str:
     """Every cell that was loaded on hardware, a table for each kind of call; empty where none was."""
     rows = [row for row in models(frame) if row["device"] not in platforms.NOT_HARDWARE and has(row, "load_s")]
-    floats = {_key(row, row["precision"]): row for row in rows if row["precision"] in FLOATS}
     parts = []
     for group in split(rows):
-        parts += [f"### {heading(group)}", describe(group), filled(_columns(group, floats), 3)]
+        parts += [f"### {heading(group)}", describe(group), filled(_columns(group), 3)]
     return join([LEGEND, *parts]) if parts else ""
 
 
@@ -52,9 +46,9 @@ def word(step: str) -> str:
     return "Quantize" if step.endswith(QUANTIZED) else "Convert"
 
 
-def _columns(rows: Sequence[Row], floats: Mapping[tuple[str, ...], Row]) -> dict[str, list[str]]:
+def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:
     steps = {head: [_step(row, head) for row in rows] for head in WORDS}
-    told = {
+    return {
         "Model": [row["model"] for row in rows],
         "Target": [row["target"] for row in rows],
         "Precision": [precision(row) for row in rows],
@@ -64,12 +58,6 @@ def _columns(rows: Sequence[Row], floats: Mapping[tuple[str, ...], Row]) -> dict
         "Steady after": [_steady(row) for row in rows],
         "Size (MB)": [fixed(row["size_mb"]) for row in rows],
     }
-    for each in FLOATS:
-        others = [floats.get(_key(row, each)) if _wider(each, row["precision"]) else None for row in rows]
-        pairs = list(zip(rows, others, strict=True))
-        told[f"Smaller than {each}"] = [_over(row, other, "size_mb") for row, other in pairs]
-        told[f"Faster than {each}"] = [_over(row, other, "call_s") for row, other in pairs]
-    return told
 
 
 def _step(row: Row, head: str) -> str:
@@ -95,18 +83,3 @@ def _steady(row: Row) -> str:
     if has(row, "steady"):
         return str(row["steady"])
     return "not reached" if has(row, "calls") and row["calls"] else ABSENT
-
-
-def _wider(one: Precision, precision: str) -> bool:
-    """Whether *one* is what a model at *precision* is held against: FP32 is held against nothing."""
-    return precision not in {Precision.FP32, one}
-
-
-def _over(row: Row, other: Row | None, name: str) -> str:
-    if other is None or not has(row, name) or not has(other, name) or not row[name]:
-        return ABSENT
-    return times(other[name] / row[name])
-
-
-def _key(row: Row, precision: str) -> tuple[str, ...]:
-    return (*(str(row[name]) for name in CELL), variants.uncalibrated(row["bare"]), precision)

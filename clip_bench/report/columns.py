@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -71,6 +71,12 @@ def marks(row: Row) -> str:
         "≈": bool(row["unstable"]),
     }
     return " ".join(mark for mark, holds in told.items() if holds)
+
+
+def notes(rows: Sequence[Row]) -> str:
+    """What the marks of *rows* mean, a line each."""
+    told = {mark for row in rows for mark in marks(row).split()}
+    return "\n".join(f"{mark} {note}." for mark, note in NOTES.items() if mark in told)
 
 
 def outcome(row: Row) -> str:

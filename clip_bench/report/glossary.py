@@ -98,6 +98,7 @@ MATRIX: Mapping[str, Told] = {
             "several outputs the largest. It depends on the model's scale: compare it within a model",
             "Cosine": SIMILARITY,
             "Comments": "what a reader must know: random weights",
+            "Links": "the runtime's own page",
         },
     ),
     "Profiles": (
@@ -157,6 +158,31 @@ MATRIX: Mapping[str, Told] = {
             f"{FALLBACK_FACTOR:g} times the bound, after the fixed cost of a call; else plausible",
         },
     ),
+    "Evaluation result": (
+        "On a machine's page, in the form of Olive's CLIP examples: cells cheaper than FP32, one sample at a time, by platform.",
+        {
+            "Model": "the tower (Vision, Text, or CLIP for both fused), the model, the precision, and marks",
+            "Activation Type": "what the recipe quantizes or rounds activations to; INT8: the runtime chooses whether signed or not",
+            "Weight Type": "the same of weights",
+            "Size": "how many samples the accuracy is over",
+            "Latency ms (avg)": MEAN,
+            "Throughput (samples/sec)": "1 / Latency",
+            "Accuracy (%)": TOP1,
+            "Mean Similarity": SIMILARITY,
+        },
+    ),
+    "Compare file size and inference time": (
+        "On a machine's page: what a cheaper graph saves beside its float model, in the same run, and what it costs.",
+        {
+            "Size in fp16 (MB)": "the size of the same model, tower, target and call in fp16 in the same run",
+            "Size in fp32 (MB)": "the same in fp32",
+            "Smaller than fp16": "the size in fp16 / this size: the compression rate",
+            "Smaller than fp32": "the same over fp32",
+            "Faster than fp16": f"the time of the same in fp16 in the same run / this one's, {PER_CALL}",
+            "Faster than fp32": "the same over fp32",
+            "Speed-up": "the time of a call of PyTorch FP32 on the CPU over this cell's, as under *In full*",
+        },
+    ),
     "Cold path": (
         "On a machine's page: each step's seconds, and in brackets by how many MB resident memory rose in it.",
         {
@@ -168,10 +194,6 @@ MATRIX: Mapping[str, Told] = {
             "Load (s)": LOAD,
             "First call (ms)": FIRST,
             "Steady after": f"{STEADY}; not reached: they never do within those calls",
-            "Smaller than fp16": "the size of the same model, tower, target and call in fp16 in the same run / this size",
-            "Smaller than fp32": "the same over fp32",
-            "Faster than fp16": f"the time of the same in fp16 in the same run / this one's, {PER_CALL}",
-            "Faster than fp32": "the same over fp32",
         },
     ),
     "Conditions and energy": (

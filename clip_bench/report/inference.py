@@ -6,12 +6,13 @@ from statistics import fmean, stdev
 
 import pandas as pd
 
+from clip_bench.report import platforms
 from clip_bench.report.blocks import has, join, models
 from clip_bench.report.calls import describe, heading, split
 from clip_bench.report.columns import Row, cell
 from clip_bench.report.figures import ABSENT, fixed, markdown, millis
 
-HEADS = ("Models", "Time cost", "Difference", "Cosine", "Comments")
+HEADS = ("Models", "Time cost", "Difference", "Cosine", "Comments", "Links")
 LEGEND = (
     "*Time cost*: mean ± standard deviation of the rounds. *Difference*: the mean of |embedding - embedding of the FP32 "
     "reference| over all samples and dimensions, not normalised, as fast-clip-research publishes it: it depends on the "
@@ -35,6 +36,7 @@ def _line(row: Row) -> list[str]:
         f"{row['difference']:.1e}",
         fixed(row["similarity_mean"], 4),
         "random weights" if row["weights"] == "random" else ABSENT,
+        f"[link]({platforms.LINKS[row['backend']]})" if row["backend"] in platforms.LINKS else ABSENT,
     ]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from clip_bench.report.columns import HARDWARE, NOTES
 from clip_bench.report.glossary import MATRIX, SHARED
 from clip_bench.report.glossary_commands import BESIDE, COMMANDS, PAGE
+from clip_bench.report.glossary_published import PUBLISHED
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 NOISY = "the rounds, or what else the machine did meanwhile, were too uneven to trust; why stands with the table"
@@ -27,7 +28,7 @@ There are 64 unless `--rounds` says otherwise, after 10 uncounted ones; they are
 Every time, percentile and throughput of a row is computed from the same rounds. *The reference* is the same model in FP32
 PyTorch, on the same inputs.
 
-This page is made from the data in `clip_bench/report/glossary.py` and `glossary_commands.py` by `python
+This page is made from the data in `clip_bench/report/glossary.py` and the modules beside it by `python
 tests/unit/tables/regenerate.py`. A test holds that every column of every table is told here, and no other.
 """
 SOURCES = """\
@@ -64,7 +65,7 @@ class Table:
 
 TABLES: tuple[Table, ...] = tuple(
     Table(name=name, about=about, columns=columns)
-    for name, (about, columns) in {**MATRIX, **BESIDE, **PAGE, **COMMANDS}.items()
+    for name, (about, columns) in {**MATRIX, **BESIDE, **PUBLISHED, **PAGE, **COMMANDS}.items()
 )
 SHORT: Mapping[str, str] = {short: head for head, (short, _) in HARDWARE.items() if short}
 MARKS: Mapping[str, str] = NOTES | {"≈": NOISY}

@@ -25,7 +25,9 @@ from clip_bench.report import (
     rooflines,
     samples,
     site,
+    savings,
     surroundings,
+    vendors,
 )
 from clip_bench.report.figures import clean, linked, markdown, witnessed, words
 from clip_bench.report.missed import tally
@@ -159,6 +161,7 @@ def machine_page(
     sections = {
         "Hardware Test Results": [hardware(table), DISTRIBUTED if drawn["latency"] else "", _linked(drawn["latency"])],
         "Accuracy against latency": [FRONTS if drawn["front"] else "", _linked(drawn["front"])],
+        "Evaluation result": [vendors.table(table)],
         "Distance from the reference": [DRIFTS if drawn["drift"] else "", _linked(drawn["drift"])],
         "Inference": [inference.table(table)],
         "Profiles": [profiles(table)],
@@ -168,7 +171,11 @@ def machine_page(
         "Roofline": [rooflines.table(table), _linked(drawn["roofline"])],
         "Placement": [PLACED if drawn["placement"] else "", _linked(drawn["placement"])],
         "Cold path": [cold.table(table), _linked(drawn["start"])],
-        "Size": [SIZES if drawn["size"] else "", _linked(drawn["size"])],
+        "Compare file size and inference time": [
+            savings.table(table),
+            SIZES if drawn["size"] else "",
+            _linked(drawn["size"]),
+        ],
         **beside.sections(findings),
         "Conditions and energy": [surroundings.table(table)],
         "In full": [full(table)],

@@ -13,6 +13,14 @@ RUNTIMES = {
     "sophon": "SAIL",
     "vastai": "VastStreamX",
 }
+LINKS = {
+    "torch": "https://pytorch.org",
+    "onnxruntime": "https://onnxruntime.ai",
+    "openvino": "https://docs.openvino.ai",
+    "rknn": "https://github.com/airockchip/rknn-toolkit2",
+    "sophon": "https://github.com/sophgo/sophon-demo",
+    "vastai": "https://www.vastaitech.com",
+}
 PROVIDERS = {
     "coreml": "Core ML",
     "cuda": "CUDA",

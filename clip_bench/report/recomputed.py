@@ -27,13 +27,13 @@ def faults(run: Run, data: Mapping[str, Any]) -> Iterator[str]:
     for entry in run.entries:
         checks = (_named(entry), _timed(entry, rows.pop(entry.case, [])), _judged(entry), _shared(entry, shared))
         for check in checks:
-            yield from (f"{entry.case}: {fault}" for fault in _guarded(check))
+            yield from (f"{entry.case}: {fault}" for fault in guarded(check))
     yield from (f"{name}: pytest-benchmark timed it, and there is no such cell" for name in rows)
     if bare := sum(_bare(entry.record) for entry in run.entries):
         yield f"{bare} cells keep no values per sample to recompute their figures from: an older version measured them"
 
 
-def _guarded(check: Iterator[str]) -> Iterator[str]:
+def guarded(check: Iterator[str]) -> Iterator[str]:
     """What *check* finds, and where values make no figure at all, that."""
     try:
         yield from check

@@ -10,29 +10,32 @@ import numpy as np
 
 from clip_bench.answered import Evaluation, Labelled, Scoring
 from clip_bench.errors import UsageError
-from clip_bench.finding import Finding, Indexing, Preprocessing, Retrieval
+from clip_bench.finding import Finding, Indexing, Preprocessing, Retrieval, Told
 from clip_bench.quality import values
 from clip_bench.quality.predictions import Tally, parsed, probabilities
-from clip_bench.report.recomputed import brief, close
+from clip_bench.report.recomputed import brief, close, guarded
 
-OLDER = "nothing is kept to recompute it from: an older version measured it"
 COUNTS = ("pictures", "first", "among", "silent")
 
 
 def faults(finding: Finding) -> Iterator[str]:
     """What in *finding* does not follow from its raw values, a line each."""
-    match finding.told:
+    yield from guarded(_faults(finding.told))
+
+
+def _faults(told: Told) -> Iterator[str]:
+    match told:
         case Preprocessing():
-            yield from _preprocessing(finding.told)
+            yield from _preprocessing(told)
         case Indexing():
-            yield from _indexing(finding.told)
+            yield from _indexing(told)
         case Retrieval():
-            yield from _retrieval(finding.told)
+            yield from _retrieval(told)
         case Scoring():
-            for picture in finding.told.pictures:
-                yield from _scores(picture, finding.told.scale)
+            for picture in told.pictures:
+                yield from _scores(picture, told.scale)
         case Evaluation():
-            yield from _evaluation(finding.told)
+            yield from _evaluation(told)
 
 
 def _preprocessing(told: Preprocessing) -> Iterator[str]:
@@ -47,33 +50,39 @@ def _preprocessing(told: Preprocessing) -> Iterator[str]:
 
 def _indexing(told: Indexing) -> Iterator[str]:
     """Recall is the mean over the queries, of which each has its time."""
+    kept = [bool(each.recalls) for case in told.cases for each in case.searched]
+    yield from _older(kept.count(False))
     for case in told.cases:
         for each in case.searched:
             where, made = f"{case.title}, batch {each.batch}: recall", np.array(each.recalls)
-            if not made.size:
-                yield f"{where}: {OLDER}"
-            elif not close(each.recall, float(made.mean())) or made.size != len(each.seconds):
+            if made.size and not (close(each.recall, float(made.mean())) and made.size == len(each.seconds)):
                 yield f"{where} {brief(each.recall)}, and its {made.size} queries make it {brief(float(made.mean()))}"
 
 
 def _retrieval(told: Retrieval) -> Iterator[str]:
     """A share is that of the hits among the queries."""
+    kept = [each.share is None or bool(each.hits) for case in told.cases for each in case.scores.values()]
+    yield from _older(kept.count(False))
     for case in told.cases:
         for name, each in case.scores.items():
             hits = values.read(each.hits)
-            if not hits.size and each.share is not None:
-                yield f"{case.title}: {name}: {OLDER}"
-            elif hits.size and not (each.queries == hits.size and close(each.share, float(hits.mean()))):
+            if hits.size and not (each.queries == hits.size and close(each.share, float(hits.mean()))):
                 yield (
                     f"{case.title}: {name}: {each.share} of {each.queries} queries, and the hits make it "
                     f"{brief(float(hits.mean()))} of {hits.size}"
                 )
 
 
+def _older(bare: int) -> Iterator[str]:
+    if bare:
+        yield f"{bare} figures keep no values per query to recompute them from: an older version measured them"
+
+
 def _scores(picture: Labelled, scale: float) -> Iterator[str]:
     """Each score is a share of the softmax over the scaled cosines, and the best stands first."""
     told = [fit.score for fit in picture.labels]
-    made = probabilities(np.array([fit.cosine for fit in picture.labels]), scale) if told else np.zeros(0)
+    with np.errstate(all="ignore"):  # of figures that were edited to be no figures
+        made = probabilities(np.array([fit.cosine for fit in picture.labels]), scale) if told else np.zeros(0)
     for fit, score in zip(picture.labels, made.tolist(), strict=True):
         if not close(fit.score, score):
             yield f"{picture.picture}, {fit.label}: score {brief(fit.score)}, and the cosines make it {brief(score)}"

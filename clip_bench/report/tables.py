@@ -21,6 +21,7 @@ from clip_bench.report.columns import (
     Row,
     marks,
     model,
+    notes,
     platform,
     precision,
 )
@@ -131,13 +132,12 @@ def _hardware(
     groups = alike(rows, ("tower", *SETTING, "kind"))
     for group in sorted(groups, key=lambda group: (rank(group[0]["tower"]), group[0]["kind"])):
         tower, kind = group[0]["tower"], group[0]["kind"]
-        notes = [f"{mark} {note}." for mark, note in NOTES.items() if any(mark in marks(row) for row in group)]
         heads, lines = ["Platform", "Model", *columns], list(_block_rows(group, head, columns))
         table = markdown(heads, lines, left=2)
         if width is not None and not narrow.fits(table, width):
             table = narrow.table(heads[1:], narrow.blocks(lines), width)
         heading = ", ".join(filter(None, (HEADINGS.get(tower, tower), brief(group[0]), KINDS.get(kind, ""))))
-        parts += [f"### {heading}", describe(group, scores=True), table, "\n".join(notes), noisy(group)]
+        parts += [f"### {heading}", describe(group, scores=True), table, notes(group), noisy(group)]
     return parts
 
 

@@ -15,6 +15,7 @@ from clip_bench.__main__ import main
 from clip_bench.quality import metrics
 from clip_bench.record import read
 from clip_bench.report import audit, frame, holes, meanings, site
+from clip_bench.report.published import page as published
 from clip_bench.timing.percentiles import SHOWN, needed
 
 ROOT = Path(__file__).parents[3]
@@ -41,6 +42,8 @@ def part(name):
 
 def named(path, title):
     """The table that stands below *title* on the page *path*."""
+    if path.name == published.FILE:
+        return "Published figures"
     if title in {table.name for table in meanings.TABLES}:
         return title
     return "Calibration" if path.name == "calibration.md" else "Hardware Test Results"
@@ -73,7 +76,9 @@ def in_code(run):
         "Profiles": part("profiles")._columns([], SHOWN),
         "Paired speed-ups": part("ratios").HEADS,
         "Roofline": part("rooflines")._columns([]),
-        "Cold path": part("cold")._columns([], {}),
+        "Evaluation result": [],
+        "Compare file size and inference time": part("savings")._columns([], {}),
+        "Cold path": part("cold")._columns([]),
         "Conditions and energy": part("surroundings")._columns([]),
         "In full": part("columns").FULL,
         "Cells without a time": [head for _, found in heads(holes(several)) for head in found],
@@ -110,7 +115,7 @@ def at_the_terminal(tmp_path_factory):
         "clip-bench best": [["best", one, two, "--objective", each] for each in part("best").OBJECTIVES],
         "clip-bench timings": [["timings", one]],
     }
-    pairs = printed(audit.page([]), "clip-bench audit")
+    pairs = printed(audit.page([]), "clip-bench audit") | printed(published.page({}), "Published figures")
     for name, commands in told.items():
         for arguments in commands:
             with contextlib.redirect_stdout(io.StringIO()) as out:

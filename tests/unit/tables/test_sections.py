@@ -10,6 +10,7 @@ import pytest
 
 from clip_bench.ceilings import Absent, Ceiling, Ceilings
 from clip_bench.errors import UsageError
+from clip_bench.graphs import onnx_file, qnn, vitisai
 from clip_bench.record import Conditions, Energy, Timing, read
 from clip_bench.report import (
     batches,
@@ -22,8 +23,10 @@ from clip_bench.report import (
     ratios,
     rooflines,
     roofs,
+    savings,
     surroundings,
     terminal,
+    vendors,
 )
 from clip_bench.specs import Device, Precision
 from clip_bench.timing.bandwidth import Bandwidth
@@ -317,14 +320,57 @@ def test_a_step_has_a_word(step, word):
     assert cold.word(step) == word
 
 
-def test_the_ledger_has_each_step_with_its_memory_and_what_eight_bits_save(run):
+def test_the_ledger_has_each_step_with_its_memory(run):
     lines = [line for line in cells(cold.table(frame([run]))) if line["Precision"] == "int8_dynamic"]
 
     line = lines[0]
     assert (line["Export (s)"], line["Quantize (s)"], line["Load (s)"]) == ("2.50 (52)", "1.00 (52)", "0.210 (18)")
     assert line["Steady after"] == "1"
-    assert line["Smaller than fp32"] == "4.00x"
-    assert line["Faster than fp32"] == "1.63x"
+
+
+def test_eight_bits_are_told_with_what_they_save_and_what_they_cost(run):
+    found = {line["Precision"]: line for line in reversed(cells(savings.table(frame([run]))))}
+
+    line = found["int8_dynamic"]
+    assert (line["Size (MB)"], line["Size in fp32 (MB)"], line["Smaller than fp32"]) == ("0.50", "2.00", "4.00x")
+    assert (line["Faster than fp32"], line["Mean similarity"]) == ("1.63x", "0.9981")
+    assert found["int8_qdq §"]["Smaller than fp32"] == "4.00x"  # it failed its gate: a size, and no time
+    assert found["int8_qdq §"].get("Faster than fp32", "-") == "-"
+    assert "fp32" not in found
+
+
+def test_nothing_is_smaller_than_a_float_model_of_another_run_or_call(run):
+    several = [entry for entry in run.entries if entry.case == PLAIN.replace("fp32", "int8_dynamic")]
+    others = [entry for entry in run.entries if entry.case == PLAIN]
+    apart = [replace(run, entries=tuple(several)), replace(run, name="another", entries=tuple(others))]
+
+    assert savings.table(frame([replace(run, entries=(*several, *others))]))
+    assert not savings.table(frame(apart))
+
+
+def test_a_vendors_table_has_its_columns_in_their_order_and_each_platform_its_own(run):
+    page = vendors.table(frame([run]))
+
+    found = {line["Model"]: line for line in cells(page)}
+    assert list(found["Vision Model, shapes_tiny, int8_dynamic"]) == [
+        *("Model", "Activation Type", "Weight Type", "Size", "Latency ms (avg)", "Throughput (samples/sec)"),
+        *("Accuracy (%)", "Mean Similarity"),
+    ]
+    emulated = found["Vision Model, shapes_tiny, a16w8 ‡"]
+    assert (emulated["Activation Type"], emulated["Weight Type"]) == ("QUInt16", "QUInt8")
+    assert emulated["Latency ms (avg)"] == "-"
+    assert "‡ not hardware" in page
+    assert "#### Qualcomm NPU, emulated, ONNX Runtime QNN" in page
+    assert not any("fp32" in model for model in found)
+
+
+def test_the_types_of_a_recipe_are_those_that_it_is_built_with():
+    recipes = {"onnxruntime-cpu": onnx_file, "onnxruntime-qnn-npu": qnn, "onnxruntime-vitisai-npu": vitisai}
+
+    for target, module in recipes.items():
+        for each, recipe in module.STATIC.items():
+            assert vendors.types(target, each) == (recipe.activations, recipe.weights), (target, each)
+    assert set(vendors.TYPES) == {str(each) for each in Precision} - {Precision.FP32}
 
 
 def test_calls_that_never_were_steady_are_told(run):
@@ -364,8 +410,17 @@ def test_conditions_that_nobody_told_are_no_column(run):
 
 @pytest.mark.parametrize(
     "table",
-    [profiles, ratios.table, batches.table, rooflines.table, cold.table, surroundings.table],
-    ids=list("uvwxyz"),
+    [
+        profiles,
+        ratios.table,
+        batches.table,
+        rooflines.table,
+        cold.table,
+        surroundings.table,
+        savings.table,
+        vendors.table,
+    ],
+    ids=list("stuvwxyz"),
 )
 @pytest.mark.parametrize(
     "lacking", ["boundary", "artifact", "executed", "cold", "quality", "timing", "work"], ids=list("abcdefg")
