@@ -24,8 +24,8 @@ from clip_bench.report import (
     ratios,
     rooflines,
     samples,
-    site,
     savings,
+    site,
     surroundings,
     vendors,
 )

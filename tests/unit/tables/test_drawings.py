@@ -10,8 +10,9 @@ from clip_bench.report import write
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
 SECTIONS = [
-    *("Hardware Test Results", "Accuracy against latency", "Distance from the reference", "Inference", "Profiles"),
-    *("Paired speed-ups", "Batches", "Roofline", "Cold path", "Size"),
+    *("Hardware Test Results", "Accuracy against latency", "Evaluation result", "Distance from the reference"),
+    *("Inference", "Profiles", "Paired speed-ups", "Batches", "Roofline", "Cold path"),
+    "Compare file size and inference time",
     *("Conditions and energy", "In full", "Cells without a time", "Provenance"),
 ]
 NEW = {
@@ -158,8 +159,9 @@ def test_a_record_of_an_older_schema_makes_the_sections_that_it_can(pages, run, 
         *(
             "Hardware Test Results",
             "Accuracy against latency",
+            "Evaluation result",
             "Cold path",
-            "Size",
+            "Compare file size and inference time",
             "In full",
             "Cells without a time",
             "Provenance",
