@@ -33,7 +33,7 @@ class Transformed:
     the reference's. ``processed_diff`` is the mean |Δ| of the normalised pixels, ``encode_diff`` that of the
     un-normalised embeddings, ``cosine`` the mean of theirs. ``same`` is the share of pictures whose embedding is nearest
     to its own among the reference's, ``recall`` R@1 from caption to picture; None where there is one picture, or no
-    caption.
+    caption. ``told`` has the values of each picture (and the place of each caption's) that ``quality.pictures`` sums up.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Transformed:
     cosine: float
     same: float | None
     recall: float | None
+    told: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

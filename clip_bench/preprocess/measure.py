@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from clip_bench.errors import UnavailableError, UsageError
 from clip_bench.finding import Transformed, Transforms
 from clip_bench.preprocess import REFERENCE, VARIANTS
-from clip_bench.quality import metrics
+from clip_bench.quality import metrics, pictures, values
 from clip_bench.specs import ModelSpec
 
 Floats = NDArray[np.float32]
@@ -96,8 +96,8 @@ def _refused(data: bytes, steps: Mapping[str, Steps]) -> str:
 
 def _compared(
     stored: Sequence[bytes], steps: Mapping[str, Steps], embed: Embed
-) -> tuple[dict[str, float], dict[str, Floats]]:
-    """By variant the mean |Δ| of the pixels to the reference's, and all embeddings; few pictures are held at a time."""
+) -> tuple[dict[str, list[float]], dict[str, Floats]]:
+    """By variant the mean |Δ| of each picture's pixels, and all embeddings; few pictures are held at a time."""
     diffs: dict[str, list[float]] = {name: [] for name in steps}
     parts: dict[str, list[Floats]] = {name: [] for name in steps}
     for start in range(0, len(stored), PART):
@@ -105,32 +105,33 @@ def _compared(
         for name, rows in pixels.items():
             diffs[name] += list(np.abs(rows - pixels[REFERENCE]).mean(axis=(1, 2, 3), dtype=np.float64))
             parts[name].append(embed(rows))
-    return {name: float(np.mean(each)) for name, each in diffs.items()}, {
-        name: np.concatenate(each) for name, each in parts.items()
-    }
+    return diffs, {name: np.concatenate(each) for name, each in parts.items()}
 
 
 def _row(
     name: str,
     times: Mapping[str, Sequence[float]],
-    processed_diff: float,
+    processed_diffs: Sequence[float],
     embeddings: Mapping[str, Floats],
     captions: Captions | None,
 ) -> Transformed:
     own, reference = embeddings[name], embeddings[REFERENCE]
-    recall = None
+    told = {
+        "processed_diff": values.told(np.array(processed_diffs)),
+        "encode_diff": values.told(metrics.difference(own, reference)),
+        "drift": values.told(metrics.drift(own, reference)),
+        "identified": values.told(metrics.identified(own, reference)),
+    }
     if captions is not None:
-        recall = metrics.recall(metrics.rank(captions.rows, own), captions.positives.T, 1)
+        told["places"] = values.told(metrics.places(metrics.rank(captions.rows, own), captions.positives.T))
+    figures: dict[str, Any] = pictures.summed(told)
     return Transformed(
         name=name,
         differs=VARIANTS[name].differs,
         rounds_s=tuple(times[name]),
         ratio=float(np.median(np.array(times[name]) / np.array(times[REFERENCE]))),
-        processed_diff=processed_diff,
-        encode_diff=float(np.abs(own - reference).mean(dtype=np.float64)),
-        cosine=float(metrics.cosine(own, reference).mean()),
-        same=float(metrics.identified(own, reference).mean()) if len(own) > 1 else None,
-        recall=recall,
+        **figures,
+        told=told,
     )
 
 

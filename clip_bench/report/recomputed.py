@@ -37,7 +37,7 @@ def guarded(check: Iterator[str]) -> Iterator[str]:
     """What *check* finds, and where values make no figure at all, that."""
     try:
         yield from check
-    except (UsageError, ValueError, ArithmeticError) as exc:
+    except (UsageError, LookupError, ValueError, ArithmeticError) as exc:
         yield f"its figures cannot be made again: {exc}"
 
 

@@ -12,6 +12,7 @@ from clip_bench.answered import Evaluation, Labelled, Scoring
 from clip_bench.errors import UsageError
 from clip_bench.finding import Finding, Indexing, Preprocessing, Retrieval, Told
 from clip_bench.quality import values
+from clip_bench.quality.pictures import summed
 from clip_bench.quality.predictions import Tally, parsed, probabilities
 from clip_bench.report.recomputed import brief, close, guarded
 
@@ -46,6 +47,10 @@ def _preprocessing(told: Preprocessing) -> Iterator[str]:
             ratio = float(np.median(own / reference)) if own.size == reference.size and own.size else math.nan
             if not close(row.ratio, ratio):
                 yield f"{pictures.name}, {row.name}: ratio {row.ratio:.7g}, and the rounds make it {ratio:.7g}"
+            for name, made in summed(row.told).items() if row.told else ():
+                if not close(value := getattr(row, name), made):
+                    yield f"{pictures.name}, {row.name}: {name} {brief(value)}, and its pictures make it {brief(made)}"
+    yield from _older(sum(not row.told for pictures in told.sets for row in pictures.rows))
 
 
 def _indexing(told: Indexing) -> Iterator[str]:
@@ -75,7 +80,7 @@ def _retrieval(told: Retrieval) -> Iterator[str]:
 
 def _older(bare: int) -> Iterator[str]:
     if bare:
-        yield f"{bare} figures keep no values per query to recompute them from: an older version measured them"
+        yield f"{bare} figures keep no values per sample to recompute them from: an older version measured them"
 
 
 def _scores(picture: Labelled, scale: float) -> Iterator[str]:

@@ -115,11 +115,11 @@ def test_predictions_that_are_others_are_found(lines, said):
         (retrieval(share=1.0), "x: i2t_r1: 1.0 of 4 queries, and the hits make it 0.75 of 4"),
         (retrieval(queries=40), "x: i2t_r1: 0.75 of 40 queries, and the hits make it 0.75 of 4"),
         (retrieval(hits="1 1 1 1"), "and the hits make it 1 of 4"),
-        (retrieval(hits=""), "1 figures keep no values per query"),
+        (retrieval(hits=""), "1 figures keep no values per sample"),
         (retrieval(hits="1 x"), "its figures cannot be made again: the values per sample are no numbers"),
         (indexing(recall=1.0), "x, batch 10: recall 1, and its 2 queries make it 0.95"),
         (indexing(seconds=(0.1,)), "x, batch 10: recall 0.95, and its 2 queries"),
-        (indexing(recalls=()), "1 figures keep no values per query"),
+        (indexing(recalls=()), "1 figures keep no values per sample"),
     ],
     ids=list("abcdefgh"),
 )

@@ -23,18 +23,10 @@ def whole(tmp_path_factory):
     made = tmp_path_factory.mktemp("made")
     (made / "example").mkdir()
     shutil.copy(GOLDEN, made / "example" / "run.json")
+    exact = {"processed_diff": 0.0, "encode_diff": 0.0, "cosine": 1.0, "same": 1.0, "recall": 0.5}
+    values = dict.fromkeys(("processed_diff", "encode_diff", "drift"), "0 0") | {"identified": "1 1", "places": "0 3"}
     rows = [
-        finding.Transformed(
-            name=name,
-            differs="",
-            rounds_s=rounds,
-            ratio=ratio,
-            processed_diff=0,
-            encode_diff=0,
-            cosine=1,
-            same=1,
-            recall=1,
-        )
+        finding.Transformed(name=name, differs="", rounds_s=rounds, ratio=ratio, **exact, told=values)
         for name, rounds, ratio in (("one", (2.0, 2.0, 4.0), 1.0), ("other", (1.0, 1.5, 4.0), 0.75))
     ]
     told = finding.Preprocessing(
@@ -236,6 +228,24 @@ def test_a_finding_is_verified_too(folder):
     assert any("was edited after it was measured" in each for each in faults(folder))
     edited(beside, faster, sealed=True)
     assert any("some, other: ratio 0.5, and the rounds make it 0.75" in each for each in faults(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"cosine": 0.9}, "some, one: cosine 0.9, and its pictures make it 1"),
+        ({"recall": 1.0}, "some, one: recall 1, and its pictures make it 0.5"),
+        ({"told": {}}, "1 figures keep no values per sample"),
+        ({"told": {"drift": "0 0"}}, "its figures cannot be made again: "),
+    ],
+    ids=list("abcd"),
+)
+def test_figures_that_their_pictures_do_not_make_are_found(folder, change, said):
+    beside = folder / "example" / "beside.json"
+    edited(beside, lambda data: data["finding"]["sets"][0]["rows"][0].update(change), sealed=True)
+
+    (checked,) = verify(beside)
+    assert any(said in fault for fault in checked.faults), checked.faults
 
 
 def leaves(value, place=()):
