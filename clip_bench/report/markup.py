@@ -10,6 +10,7 @@ from html import escape, unescape
 
 LINK = re.compile(r"\[([^\]\[]*)\]\(([^()\s]+)\)")
 STRONG = re.compile(r"\*([^*\s][^*]*)\*")
+CODE = re.compile(r"`([^`]+)`")
 FIGURE = re.compile(r"-|n/a.*|[-+≤]?\s?\d.*")
 RULE = re.compile(r"\|[-:|]+\|")
 LINES = re.compile(r"<br ?/?>")
@@ -70,4 +71,4 @@ def _inline(text: str, folder: str) -> str:
 def _emphasized(text: str) -> str:
     """*text*, with a space at either end where it had one."""
     plain = escape(unescape(LINES.sub(" ", re.sub(r"\s+", " ", text))).encode("utf-8", "replace").decode("utf-8"))
-    return STRONG.sub(r"<em>\1</em>", plain)
+    return CODE.sub(r"<code>\1</code>", STRONG.sub(r"<em>\1</em>", plain))

@@ -289,7 +289,8 @@ def run_file() -> dict:
 
 
 def benchmark(case: Entry) -> dict:
-    rounds = case.record.timing.rounds_s
+    window = case.record.timing.window_s
+    rounds = case.record.timing.rounds_s if window is None else (1.001 * window,)  # what starts and ends it, too
     stats = Stats()
     stats.data = list(rounds)
     name = f"test_latency[{case.case}]"

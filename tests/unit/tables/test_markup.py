@@ -10,7 +10,7 @@ from clip_bench.report import markup
 from clip_bench.report.blocks import join
 from clip_bench.report.figures import clean, linked, markdown
 
-OURS = {"p", "h3", "ul", "li", "em", "a", "div", "table", "thead", "tbody", "tr", "th", "td"}
+OURS = {"p", "h3", "ul", "li", "em", "code", "a", "div", "table", "thead", "tbody", "tr", "th", "td"}
 
 
 class Reader(HTMLParser):
@@ -34,9 +34,9 @@ class Reader(HTMLParser):
 
 
 def test_paragraphs_headings_lists_and_emphasis_are_elements():
-    read = Reader(markup.html("### A set\n\nAll of *it* is said.\n\n- one\n- two", "here"))
+    read = Reader(markup.html("### A set\n\nAll of *it* is `said`.\n\n- one\n- two", "here"))
 
-    assert [tag for tag, _ in read.elements] == ["h3", "p", "em", "ul", "li", "li"]
+    assert [tag for tag, _ in read.elements] == ["h3", "p", "em", "code", "ul", "li", "li"]
     assert read.words.split() == ["A", "set", "All", "of", "it", "is", "said.", "onetwo"]
 
 
