@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from clip_bench.errors import UsageError
 
 
@@ -16,7 +18,13 @@ def load(path: Path, give: str) -> Any:  # noqa: ANN401  whatever the file holds
         UsageError: it cannot be read, is not UTF-8 or not JSON, or is nested too deeply.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        data = path.read_bytes()
+        try:
+            return from_json(
+                data
+            )  # three times as fast; what it refuses, and json takes, is a byte order mark or half a character
+        except ValueError:
+            return json.loads(data.decode("utf-8-sig"))
     except OSError as exc:
         msg = f"{path}: cannot be read ({exc.strerror}); {give}"
     except RecursionError:
