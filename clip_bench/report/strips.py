@@ -38,8 +38,9 @@ def strips(title: str, legend: Sequence[str], labels: Sequence[str], columns: Se
     for place, words in enumerate(columns):
         begin = left + place * (wide + GAP)
         axes = sheet.panel(0, words, "", (begin, begin + wide))
-        axes.set(ylim=(ends[-1], 0), yticks=[(top + end) / 2 for top, end in edges])
-        axes.set_yticklabels(["\n".join(lines) for lines in told] if place == 0 else [])
+        named = place == 0
+        axes.set(ylim=(ends[-1], 0), yticks=[(top + end) / 2 for top, end in edges] if named else [])
+        axes.set_yticklabels(["\n".join(lines) for lines in told] if named else [])
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         panels.append(axes)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_bench import record
+from clip_bench import finding, record
 from clip_bench.report import calibration, write
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
@@ -74,6 +74,19 @@ def test_a_study_is_on_no_page_of_a_machine(place, tmp_path):
 
     assert set(found) == {*alone, "calibration.md"}
     assert found["example/README.md"] == alone["example/README.md"]
+    assert "[calibration.md](calibration.md)" in found["README.md"]
+
+
+def test_a_machine_with_a_study_and_a_finding_alone_has_a_page_for_the_finding(place, tmp_path):
+    study = place("study", "2025-03-01", whole=False)
+    machine = json.loads(study.read_text(encoding="utf-8"))["machine_info"]["clip_bench"]
+    told = finding.Retrieval(data="photographs", cases=())
+    study.with_name("retrieval.json").write_text(finding.to_json(told, machine), encoding="utf-8")
+
+    found = pages(tmp_path)
+
+    assert "photographs" in found["example/README.md"]
+    assert "study.json" not in found["example/README.md"]
     assert "[calibration.md](calibration.md)" in found["README.md"]
 
 
