@@ -87,6 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
     logging.getLogger("clip_bench").setLevel(logging.INFO)
     config.stash[LEDGER] = Ledger(cases=config.stash[CASES])
     config.stash[SKIPPED] = {}
+    config.pluginmanager.register(Skips(config.stash[SKIPPED]))
     config.stash[CEILINGS] = {}
     config.stash[BEGAN] = conditions.snapshot()
     config.stash[RUN] = None
@@ -296,14 +297,24 @@ def _listening(shown: Progress) -> Iterator[None]:
         steps.propagate = True
 
 
+class Skips:
+    """Hears every report, those of pytest-xdist's workers too, and keeps which tests that are no cell were skipped."""
+
+    def __init__(self, skipped: dict[str, str]) -> None:
+        self.skipped = skipped
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the reason of a skip that was not expected."""
+        if report.skipped and not hasattr(report, "wasxfail") and SHOWN not in dict(report.user_properties):
+            self.skipped[report.nodeid] = _skip_reason(report)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Enter how a cell ended in the ledger, and show it."""
     report = yield
     case, ledger = item.stash.get(CELL, None), item.config.stash[LEDGER]
     if case is None:
-        if report.skipped and not hasattr(report, "wasxfail"):
-            item.config.stash[SKIPPED][item.nodeid] = _skip_reason(report)
         return report
     before = ledger.entries.get(case.id)
     if (report.when == "call" or not report.passed) and (before is None or before.outcome is Outcome.OK):

@@ -178,4 +178,4 @@ def _outputs(row: Row) -> list[tuple[Compared, Floats]]:
 
 def _finite(text: str) -> Floats:
     numbers = values.read(text)
-    return numbers[np.isfinite(numbers)]
+    return np.clip(numbers[np.isfinite(numbers)], -MOST, MOST)

@@ -1,5 +1,6 @@
 """What unit tests share: a checkout to run, a cache of their own, and settings for it."""
 
+import os
 from dataclasses import dataclass
 
 import hypothesis
@@ -17,10 +18,16 @@ hypothesis.settings.register_profile("shared", deadline=None)  # a machine that 
 hypothesis.settings.load_profile("shared")
 
 
+WORKER = os.environ.pop("PYTEST_XDIST_WORKER", "")  # a pytest that a test starts would inherit it, and time no cell
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
-    """A store that no other run shares; what is built in it is built once per session."""
-    return tmp_path_factory.mktemp("cache")
+    """A store that no other run shares; what is built in it is built once, whichever worker of a run asks first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if WORKER else base) / "cache"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -528,7 +528,8 @@ def test_two_packages_with_one_backend_name_are_refused(run, install, acme):
     assert "Traceback" not in ended.err
 
 
-def test_a_skipped_test_fails_a_run_that_allows_none_but_a_skipped_cell_does_not(run, tmp_path):
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "workers"])
+def test_a_skipped_test_fails_a_run_that_allows_none_but_a_skipped_cell_does_not(run, tmp_path, workers):
     (tmp_path / "skipper.py").write_text(
         "import pytest\n\n"
         "def pytest_collection_modifyitems(items):\n"
@@ -538,9 +539,8 @@ def test_a_skipped_test_fails_a_run_that_allows_none_but_a_skipped_cell_does_not
         encoding="utf-8",
     )
 
-    ended = run(
-        "tests/unit/test_specs.py", "-p", "skipper", "-k", "npu or a_spec_is_derived", "--no-skips", sites=[tmp_path]
-    )
+    chosen = ("-k", "npu or a_spec_is_derived", "--no-skips")
+    ended = run("tests/unit/test_specs.py", "-p", "skipper", *chosen, *workers, sites=[tmp_path])
 
     told = [line for line in ended.out.splitlines() if line.startswith("--no-skips")]
     assert ended.status == 1
