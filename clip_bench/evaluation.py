@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from clip_bench.change import Change
 from clip_bench.data import Samples, generated, sets
 from clip_bench.graphs import Calibration
 from clip_bench.models import feeds as feeding
@@ -17,15 +18,20 @@ from clip_bench.models import reference as referring
 from clip_bench.models.feeds import Feeds
 from clip_bench.models.reference import Reference
 from clip_bench.models.weights import Source
-from clip_bench.quality import gates, metrics, noise, scores
+from clip_bench.preprocess import probes
+from clip_bench.quality import fed as feeding_gate
+from clip_bench.quality import gates, known, metrics, noise, scores
+from clip_bench.quality.gates import Failure
 from clip_bench.record import Answered, Quality
 from clip_bench.settings import SAMPLES, Settings
-from clip_bench.specs import Case, Device, ModelSpec, Tower
+from clip_bench.specs import Case, Device, Load, ModelSpec, Tower
 from clip_bench.store import Store
 
 EMBEDDED_SAMPLES = 500  # of each kind: MLPerf's 99 % rule needs as many to tell one point
 CALIBRATION_SAMPLES = 300  # as many as the largest published recipe takes
 CALIBRATION_SCENES = 450  # a third shows one object, whose name is a prompt: that leaves as many texts as pictures
+
+UNCHANGED = Change()
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -45,7 +51,8 @@ def quality(case: Case, settings: Settings, outputs: Mapping[str, NDArray[np.gen
     floors = {name: drift[Tower.TEXT if name.startswith(Tower.TEXT) else Tower.IMAGE] for name in expected}
     whole = all(name in outputs and metrics.comparable(outputs[name], rows) for name, rows in expected.items())
     answered = _answered(case, fed, reference, outputs) if case.model.trained and whole else ()
-    return gates.assess(case.precision, outputs, expected, floors, answered)
+    alone = replace(case, variant=replace(case.variant, load=Load()))
+    return gates.assess(case.precision, outputs, expected, floors, answered, known.of(alone.id, fed.sha256))
 
 
 def _noise(reference: Reference) -> Mapping[Tower, noise.Noise]:
@@ -86,11 +93,59 @@ def feeds(settings: Settings, spec: ModelSpec) -> Feeds:
     return feeding.make(spec, _samples(settings, spec)[1], Store(settings.cache))
 
 
-def calls(settings: Settings, case: Case) -> list[Arrays]:
-    """Every evaluation call of *case*, in order, as its graph takes it."""
+def calls(settings: Settings, case: Case, change: Change = UNCHANGED) -> Sequence[Arrays]:
+    """Every evaluation call of *case*, in order, as its graph takes it; of a pipeline with a *change*, as that makes it."""
     fed, variant = feeds(settings, case.model), case.variant
+    if change.transform is not UNCHANGED.transform:
+        transform = change.transform(case.model)
+        pictures = _samples(settings, case.model)[1].pictures
+        fed = replace(fed, image=np.stack([transform(picture.open()) for picture in pictures]))
+    if change.tokens is not None:
+        fed = replace(fed, tokens=change.tokens(fed.tokens))
     plain = fed.calls(case.tower, variant.batch)
-    return [feeding.shaped(call, variant.rewrites, case.model) for call in plain]
+    return change.calls([feeding.shaped(call, variant.rewrites, case.model) for call in plain])
+
+
+def misfed(settings: Settings, case: Case, asked: Sequence[Arrays], change: Change = UNCHANGED) -> tuple[Failure, ...]:
+    """What is wrong with what *case* is fed, in its calls *asked*, and with the transform that made its pictures."""
+    fed = feeds(settings, case.model)
+    expected = fed.calls(case.tower, case.variant.batch)
+    found: list[Failure] = []
+    if Tower.TEXT in _sides(case.tower):
+        tokens = np.concatenate([_whole(call["tokens"], case.model.context) for call in asked])
+        found += feeding_gate.given("tokens", tokens, np.concatenate([call["tokens"] for call in expected]))
+        found += feeding_gate.tokenized(tokens) if not feeding_gate.tokenized(fed.tokens) else ()
+    if Tower.IMAGE in _sides(case.tower):
+        pictures = np.concatenate([_normalised(call["image"], case.model) for call in asked])
+        found += feeding_gate.given("image", pictures, np.concatenate([call["image"] for call in expected]))
+        found += _mistransformed(settings, case.model, change)
+    return tuple(found)
+
+
+def _mistransformed(settings: Settings, spec: ModelSpec, change: Change) -> tuple[Failure, ...]:
+    """What is wrong with the transform of *spec*, or with the one that *change* puts in its place."""
+    made, expected = probes.kept(spec, Store(settings.cache))
+    if change.transform is not UNCHANGED.transform:
+        made = probes.made(spec, change.transform)
+    return feeding_gate.transformed("image", made, expected)
+
+
+def _sides(tower: Tower) -> tuple[Tower, ...]:
+    return (Tower.IMAGE, Tower.TEXT) if tower is Tower.PAIR else (tower,)
+
+
+def _whole(tokens: NDArray[np.generic], context: int) -> NDArray[np.generic]:
+    """*tokens* as long as they are before they are trimmed."""
+    return np.pad(tokens, ((0, 0), (0, max(0, context - tokens.shape[1]))))
+
+
+def _normalised(pictures: NDArray[np.generic], spec: ModelSpec) -> NDArray[np.generic]:
+    """*pictures*, (n, 3, h, w), as they are before they are folded."""
+    if pictures.dtype != np.uint8:
+        return pictures
+    mean, std = (np.reshape(each, (1, 3, 1, 1)) for each in feeding.normalisation(spec))
+    whole: NDArray[np.float32] = ((pictures.astype(np.float32) / 255 - mean) / std).astype(np.float32)
+    return whole
 
 
 def usual(calls: Sequence[Arrays]) -> list[Arrays]:

@@ -187,7 +187,53 @@ class Embedding:
         return self.case, self.batch, self.preprocess
 
 
-Told = Preprocessing | Indexing | Retrieval | Embedding | Scoring | Evaluation
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What became of one broken cell, or with no name of *saboteur* of the true one of that batch.
+
+    *drift* is the mean over the samples of 1 - cosine to the reference, None where nothing can be compared. *gates* are
+    those that it failed, by name; *error* is why it ended before any could judge it. *published_percent* is the accuracy
+    that the Olive CLIP examples would print.
+    """
+
+    saboteur: str
+    kind: str
+    what: str
+    tower: str
+    precision: str
+    batch: int
+    case: str
+    drift: float | None
+    gates: tuple[str, ...]
+    error: str = ""
+    published_percent: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarms:
+    """How often a true cell failed a gate, of so many *draws* of noise as large as the reference's own."""
+
+    case: str
+    draws: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gates:
+    """Every saboteur that was tried on a *model*, and the true cells."""
+
+    model: str
+    tried: tuple[Tried, ...]
+    alarms: tuple[Alarms, ...] = ()
+    kind: Literal["gates"] = "gates"
+
+    @property
+    def about(self) -> object:
+        """What a later finding on the same takes the place of."""
+        return self.model
+
+
+Told = Preprocessing | Indexing | Retrieval | Embedding | Scoring | Evaluation | Gates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

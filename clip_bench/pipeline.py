@@ -21,8 +21,21 @@ from numpy.typing import NDArray
 
 from clip_bench import graphs, machine, memory
 from clip_bench.backends import Arrays, Backend, Found, Options, Placement, Session, format_of, found, setting_of
+from clip_bench.change import Change
 from clip_bench.errors import PlacementError, UnavailableError
-from clip_bench.evaluation import calibration, calls, feeds, quality, reference_of, scoped, source, unseen, usual
+from clip_bench.evaluation import (
+    UNCHANGED,
+    calibration,
+    calls,
+    feeds,
+    misfed,
+    quality,
+    reference_of,
+    scoped,
+    source,
+    unseen,
+    usual,
+)
 from clip_bench.graphs import Graph, replay
 from clip_bench.matrix import no_reference
 from clip_bench.memory import Step
@@ -30,6 +43,7 @@ from clip_bench.models import towers, weights
 from clip_bench.models.feeds import Feeds
 from clip_bench.models.reference import Reference
 from clip_bench.quality import gates, metrics
+from clip_bench.quality.gates import Failure, Gate
 from clip_bench.record import ArtifactFacts, Boundary, Cold, Executed, Record, Timing, Work
 from clip_bench.settings import Settings
 from clip_bench.specs import BASELINE, Case, Device, Format, Inputs, Pattern, Precision, Rewrite, Tower, Variant
@@ -53,7 +67,8 @@ _steps = logging.getLogger("clip_bench.steps")  # gets a word at the begin of ea
 class Prepared:
     """A case ready to be judged and timed.
 
-    ``calls`` are those of its evaluation, of so many ``samples``, each as long as its own texts where they are trimmed; ``others`` are the instances beside the first one.
+    ``calls`` are those of its evaluation, of so many ``samples``, each as long as its own texts where they are trimmed;
+    ``others`` are the instances beside the first one. ``change`` is what is wrong with it: nothing, but for a saboteur's.
     """
 
     case: Case
@@ -63,6 +78,7 @@ class Prepared:
     samples: int
     watch: memory.Watch
     others: Sequence[Session] = ()
+    change: Change = UNCHANGED
 
     @property
     def rotated(self) -> Sequence[Arrays]:
@@ -75,8 +91,8 @@ class Prepared:
             each.close()
 
 
-def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> Prepared:
-    """Build the artifact of *case* where none is, and load it on its target.
+def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings, change: Change = UNCHANGED) -> Prepared:
+    """Build the artifact of *case* where none is, with a saboteur's *change* if there is one, and load it on its target.
 
     Raises:
         UnavailableError: the device, the package or the weights are not on this machine.
@@ -89,8 +105,8 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> 
     with spent.on("building"):
         source(settings, case.model).sha256()  # weights that are not here are told before any work is done
         fed, reference = feeds(settings, case.model), reference_of(settings, case.model)
-        artifact = build(case, format_of(backend, case.target), settings)
-        asked = calls(settings, case)
+        artifact = build(case, format_of(backend, case.target), settings, change)
+        asked = calls(settings, case, change)
     with spent.on("importing"):
         steps = [*_imported(getattr(backend, "IMPORTS", "")), *artifact.steps]
     import_module("ruptures")  # the change-points', and scipy with it: none of the memory that is watched from here on
@@ -123,6 +139,7 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings) -> 
         calls=asked,
         samples=len(fed.tokens if case.tower is Tower.TEXT else fed.image),
         watch=watch,
+        change=change,
     )
 
 
@@ -217,20 +234,26 @@ def _without_paths(options: Mapping[str, str]) -> dict[str, str]:
     return {key: Path(value).name if Path(value).is_absolute() else value for key, value in options.items()}
 
 
-def build(case: Case, format: Format, settings: Settings) -> Artifact:  # noqa: A002  the house's word for it
+def build(
+    case: Case,
+    format: Format,  # noqa: A002  the house's word for it
+    settings: Settings,
+    change: Change = UNCHANGED,
+) -> Artifact:
     """The artifact of *case*: a graph at a precision, or for the null backend the reference's answers."""
     store = Store(settings.cache)
     if format is Format.REPLAY:
         fed, reference = feeds(settings, case.model), reference_of(settings, case.model)
         answers = reference.outputs(fed, case.tower)
         return replay.build(store, reference.artifact, case.tower, calls(settings, case), answers)
-    return graphs.build(graph_of(case, settings), case.precision, format)
+    return graphs.build(graph_of(case, settings, change), case.precision, format)
 
 
-def graph_of(case: Case, settings: Settings) -> Graph:
+def graph_of(case: Case, settings: Settings, change: Change = UNCHANGED) -> Graph:
     """What a recipe makes the artifact of *case* from."""
     return Graph(
-        source=source(settings, case.model),
+        source=change.source(source(settings, case.model)),
+        mask=change.mask,
         tower=case.tower,
         batch=case.variant.batch,
         store=Store(settings.cache),
@@ -246,6 +269,15 @@ def judge(prepared: Prepared, settings: Settings) -> Record:
     Raises:
         PlacementError: the work is done elsewhere than asked, or was after the first call.
     """
+    return held(prepared, *answered(prepared), settings)
+
+
+def answered(prepared: Prepared) -> tuple[Record, Mapping[str, NDArray[Any]]]:
+    """The record with the times of the first calls, and what every evaluation sample was answered, by output name.
+
+    Raises:
+        PlacementError: the work is done elsewhere than asked.
+    """
     case, session, spent = prepared.case, prepared.session, Spent(dict(prepared.record.spent_s))
     placed(session, case)
     with spent.on("calling"):
@@ -254,23 +286,33 @@ def judge(prepared: Prepared, settings: Settings) -> Record:
     placed(session, case)  # some tell, or move, only now
     with spent.on("calling"):
         rest = [latency.once(session, call) for call in prepared.calls[1:]]
-    answers, calls_s = [first, *(outputs for outputs, _ in rest)], [first_s, *(seconds for _, seconds in rest)]
-    cold, record = prepared.record.cold, prepared.record
+        answers, calls_s = [first, *(outputs for outputs, _ in rest)], [first_s, *(seconds for _, seconds in rest)]
+        rows = None if case.variant.batch == 1 else prepared.samples  # the last call may be filled up
+        outputs = {name: np.concatenate([answer[name] for answer in answers])[:rows] for name in first}
+    cold, executed = prepared.record.cold, prepared.record.executed
     if cold is not None:
         cold = replace(cold, first_s=first_s, steps=(*cold.steps, step))
         cold = replace(cold, calls_s=tuple(calls_s[:SHOWN_CALLS]), steady=steady.steady(calls_s))
-    if record.executed is not None:
-        record = replace(record, executed=replace(record.executed, first_output=_digest(first)))
+    if executed is not None:
+        fed, given = _digest(*prepared.calls), _digest(outputs)
+        executed = replace(executed, inputs=fed, outputs=given, first_output=_digest(first))
+    return replace(prepared.record, cold=cold, executed=executed, spent_s=spent.seconds), outputs
+
+
+def held(prepared: Prepared, record: Record, outputs: Mapping[str, NDArray[Any]], settings: Settings) -> Record:
+    """*record* with what the gate says of *outputs*, of what was fed, and of where the session runs by now.
+
+    Raises:
+        PlacementError: the work is not done where it was in the first call.
+    """
+    spent = Spent(dict(record.spent_s))
     with spent.on("calling"):
         record = _still(prepared, record)
     with spent.on("gating"):
-        rows = None if case.variant.batch == 1 else prepared.samples  # the last call may be filled up
-        outputs = {name: np.concatenate([answer[name] for answer in answers])[:rows] for name in first}
-        judged = quality(case, settings, outputs)
-        if record.executed is not None:
-            executed = replace(record.executed, inputs=_digest(*prepared.calls), outputs=_digest(outputs))
-            record = replace(record, executed=executed)
-    return replace(record, cold=cold, quality=judged, spent_s=spent.seconds)
+        judged = quality(prepared.case, settings, outputs)
+        wrong = misfed(settings, prepared.case, prepared.calls, prepared.change)
+        judged = replace(judged, failures=(*judged.failures, *wrong))
+    return replace(record, quality=judged, spent_s=spent.seconds)
 
 
 def timed(prepared: Prepared, judged: Record, benchmark: latency.Benchmark, settings: Settings) -> Record:
@@ -304,10 +346,11 @@ def _timing(
     asked = prepared.case.variant.load
     fresh = asked.inputs is Inputs.FRESH
     if asked.pattern is Pattern.LATENCY:
+        before = [prepared.session.run(call) for call in prepared.rotated]
         timing = latency.measure(
             benchmark, prepared.session, prepared.rotated, fresh=fresh, warmups=WARM_UPS, rounds=settings.rounds
         )
-        return timing, ()
+        return timing, before
     window = load.measure(
         benchmark,
         (prepared.session, *prepared.others),
@@ -354,16 +397,19 @@ def interleaved(prepared: Prepared, judged: Record, backends: Mapping[str, Backe
     return replace(judged, paired=blocks, spent_s=spent.seconds)
 
 
-def _changed(prepared: Prepared, outputs: Sequence[Arrays | None]) -> tuple[str, ...]:
-    """How what was answered under the load differs from what one request alone is answered; empty where it does not."""
+def _changed(prepared: Prepared, outputs: Sequence[Arrays | None]) -> tuple[Failure, ...]:
+    """How what was answered under the load, or before the timed calls, differs from what one request is answered now."""
     floor = gates.FLOORS[prepared.case.precision].minimum
+    alone = prepared.case.variant.load.pattern is Pattern.LATENCY
     worst: dict[str, float] = {}
-    for call, loaded in zip(prepared.rotated, outputs, strict=False):
-        if loaded is not None:
+    for call, then in zip(prepared.rotated, outputs, strict=False):
+        if then is not None:
             for name, rows in prepared.session.run(call).items():
-                worst[name] = min(worst.get(name, 1.0), _cosine(loaded[name], rows))
+                worst[name] = min(worst.get(name, 1.0), _cosine(then[name], rows))
+    when = "after the timed calls a sample has" if alone else "under this load a sample has"
+    what = "its own answer before them" if alone else "its own answer alone"
     return tuple(
-        f"{name}: under this load a sample has a cosine of {cosine:.4f} with its own answer alone, under {floor}"
+        Failure(f"{name}: {when} a cosine of {cosine:.4f} with {what}, under {floor}", Gate.REPEATED)
         for name, cosine in worst.items()
         if cosine < floor
     )
@@ -423,7 +469,7 @@ def _still(prepared: Prepared, record: Record) -> Record:
     before = record.executed or _executed(where)
     if before.first_output and again == last != before.first_output:
         msg = "one input gave another output in the first call than it gives now: another device, or other kernels"
-        raise PlacementError(msg)
+        raise PlacementError(Failure(msg, Gate.REPEATED))
     now = _executed(where)
     note = "; ".join(filter(None, (now.note, "outputs vary from call to call" if again != last else "")))
     told = replace(before, nodes=now.nodes, dtypes=now.dtypes, first_call_s=now.first_call_s, asked=now.asked)

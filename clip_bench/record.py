@@ -26,7 +26,7 @@ from clip_bench.specs import Case
 # 3 adds, all with a default: how requests arrive, the steps before them, what else the machine did, work, energy, pairs.
 # 4 adds, all with a default: the exact rewrites, and what they feed.
 # 5 adds, all with a default: the values per sample that quality sums up, digests of what was fed and answered, what the
-# nodes of the first call took; a witness.
+# nodes of the first call took; the drift that a cell is known to have; a witness.
 SCHEMA: Literal[5] = 5
 
 
@@ -97,6 +97,7 @@ class Similarity:
     ``identified`` is the share of rows whose own reference row is their nearest. ``floor_drift`` is the reference's
     own drift, 1 - mean cosine, when it is computed another way; ``drift_ratio`` this cell's drift as a multiple of it.
     ``difference`` is the mean of |output - reference| over all values, not normalised; None where one is not finite.
+    ``known_drift`` is the drift that this cell had in committed runs, if it is among them: what the gate held it to.
     """
 
     output: str
@@ -109,6 +110,7 @@ class Similarity:
     floor_drift: float
     drift_ratio: float
     difference: float | None = None
+    known_drift: float | None = None
 
     @property
     def degrad(self) -> float:

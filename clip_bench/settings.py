@@ -170,6 +170,14 @@ class Settings:
         return tuple(batch for batch in chosen if batch == 1) if tower is Tower.PAIR else chosen
 
 
+def defaults() -> dict[str, Any]:
+    """What :data:`OPTIONS` are where none is given."""
+    return {
+        flag.removeprefix("--").replace("-", "_"): told.get("default", False if "action" in told else None)
+        for flag, told in OPTIONS
+    }
+
+
 def checked(options: Mapping[str, Any]) -> Settings:
     """Settings from parsed options; those of :data:`LOADS` and :data:`TIMING` may be left out.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,11 +53,8 @@ def settings_of(options: argparse.Namespace) -> Settings:
     """
     from clip_bench import settings
 
-    defaults: Mapping[str, Any] = {
-        flag.removeprefix("--").replace("-", "_"): attributes.get("default", False if "action" in attributes else None)
-        for flag, attributes in settings.OPTIONS
-    }
-    return settings.checked({**defaults, **vars(options), "batch": [str(getattr(options, "batch", 1))]})
+    batch = [str(getattr(options, "batch", 1))]
+    return settings.checked({**settings.defaults(), **vars(options), "batch": batch})
 
 
 def apart(settings: Settings) -> Settings:

@@ -38,7 +38,8 @@ class Calibration:
 class Graph:
     """What to build: a tower of a model, at a batch size (None: dynamic), and what a recipe may draw on.
 
-    ``settings`` are the user's options for the target that the graph is for.
+    ``settings`` are the user's options for the target that the graph is for. ``mask`` is what a recipe that quantizes puts
+    in the place of the attention mask's minus infinity; None for what the recipe says.
     """
 
     source: Source
@@ -48,6 +49,7 @@ class Graph:
     batch: int | None = 1
     variant: Variant = field(default_factory=Variant)
     settings: Mapping[str, str] = field(default_factory=dict)
+    mask: float | None = None
 
 
 def build(graph: Graph, precision: Precision, format: Format) -> Artifact:  # noqa: A002  the house's word for it

@@ -167,6 +167,7 @@ def _dynamic(source: Path, path: Path) -> None:
 
 def _static(graph: Graph, precision: Precision) -> Artifact:
     recipe = calibrated(STATIC[precision], graph.variant)
+    recipe = recipe if graph.mask is None else replace(recipe, mask=graph.mask)
     calibration = graph.calibration()
     details = {"step": precision, **asdict(recipe), "calibration_sha256": calibration.sha256}
 

@@ -95,6 +95,7 @@ def recipe_of(variant: Variant) -> Nncf:
 
 def _quantized(graph: Graph) -> Artifact:
     recipe, calibration = recipe_of(graph.variant), graph.calibration()
+    recipe = recipe if graph.mask is None else replace(recipe, mask=graph.mask)
     details = {
         "step": Precision.INT8_NNCF,
         **asdict(recipe),

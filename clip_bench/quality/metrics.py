@@ -137,8 +137,10 @@ def compare(output: str, test: Rows, reference: Rows, floor: Mapping[str, Floats
     )
 
 
-def similarity(compared: Compared, between: float) -> Similarity:
+def similarity(compared: Compared, between: float, known: float | None = None) -> Similarity:
     """The figures of one output, from its values per row, and from *between*, which is the reference's own.
+
+    *known* is the mean drift that this output of the cell is known to have, if it is.
 
     The mean cosine is what the Olive CLIP examples publish as Degrad = 100 (1 - mean). The noise floor is the largest
     mean drift of ``compared.floor``, held at :data:`LEAST_FLOOR` or above so that a reference that repeats itself to
@@ -167,6 +169,7 @@ def similarity(compared: Compared, between: float) -> Similarity:
         floor_drift=floor,
         drift_ratio=float(drifts.mean() / floor),
         difference=off if np.isfinite(off) else None,
+        known_drift=known,
     )
 
 

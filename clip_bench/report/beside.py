@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from clip_bench.answered import Evaluation, Scoring
-from clip_bench.finding import Embedding, Finding, Indexing, Preprocessing, Retrieval
-from clip_bench.report import embedding, indexing, preprocessing, retrieval, zero_shot
+from clip_bench.finding import Embedding, Finding, Gates, Indexing, Preprocessing, Retrieval
+from clip_bench.report import embedding, indexing, kills, preprocessing, retrieval, zero_shot
 from clip_bench.report.figures import clean, linked, witnessed
 
-HEADINGS = ("Zero-shot", "Which label fits", "Embedding a folder", "Preprocessing", "Indexing", "Performance")
+HEADINGS = ("Gates", "Zero-shot", "Which label fits", "Embedding a folder", "Preprocessing", "Indexing", "Performance")
 
 
 def newest(findings: Sequence[Finding]) -> list[Finding]:
@@ -39,6 +39,8 @@ def sections(findings: Sequence[Finding]) -> Mapping[str, list[str]]:
                 parts["Preprocessing"] += [source, preprocessing.page(each.told)]
             case Indexing():
                 parts["Indexing"] += [source, indexing.page(each.told)]
+            case Gates():
+                parts["Gates"] += [source, kills.page(each.told)]
             case Retrieval():
                 parts["Performance"] += [source, retrieval.page(each.told)]
     if evaluated:

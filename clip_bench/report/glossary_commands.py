@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from clip_bench.report.audit import MARGIN
 from clip_bench.report.glossary import ENERGY, FIRST, LINEAR, LOAD, MEAN, PEAK, PER_CALL, PROVEN, SIMILARITY, TOP1, Told
+from clip_bench.specs import Precision
 from clip_bench.timing.paired import LEAST
 from clip_bench.timing.roofline import FALLBACK_FACTOR
 from clip_bench.timing.steady import SHORTEST
@@ -19,6 +20,24 @@ QUERY = "% of queries (their number in brackets) whose nearest item by cosine is
 RECALLS = "a right one among their 1, 5 and 10 nearest by cosine, as CLIP_benchmark defines it"
 
 BESIDE: Mapping[str, Told] = {
+    "Gates": (
+        "Of `clip-bench gates`: what became of broken pipelines, on the machine's page ([gates](gates.md)).",
+        {
+            "Saboteur": "the name of the broken pipeline",
+            **{
+                str(
+                    precision
+                ): f"the gates that kill it in {precision}; or its drift and the precision's own, three times as "
+                "much as which nothing can tell it from the true cell"
+                for precision in Precision
+            },
+            "Drift in fp32": "mean over the samples of 1 - cosine to the reference, of the broken FP32 cell",
+            "Published accuracy (%)": "of the broken FP32 cell, as the Olive CLIP examples compute it: 100 · pictures whose first "
+            "text of ten, always the right one, is the argmax / pictures",
+            "Changes a": "weight, node, feed or call: where the pipeline is broken",
+            "What": "what is changed, and where that is seen",
+        },
+    ),
     "Zero-shot": (
         "Of `clip-bench evaluate`: how often the right class is found on whole data, on the machine's page.",
         {

@@ -102,7 +102,7 @@ def _judged(entry: Entry) -> Iterator[str]:
         return
     if _bare(entry.record):
         return
-    similarity = tuple(starmap(metrics.similarity, zip(quality.compared, _between(quality), strict=True)))
+    similarity = tuple(starmap(metrics.similarity, zip(quality.compared, *_taken(quality), strict=True)))
     scored = tuple(score for each in quality.answered for score in scores.summed(each))
     yield from _unlike(quality.similarity, similarity, lambda each: each.output)
     yield from _unlike(quality.scores, scored, lambda each: each.name)
@@ -117,9 +117,9 @@ def _judged(entry: Entry) -> Iterator[str]:
         yield "it failed the gate, and no reason is given"
 
 
-def _between(quality: Quality) -> list[float]:
-    """It is of the reference's rows, which no record holds: taken as told."""
-    return [each.between for each in quality.similarity]
+def _taken(quality: Quality) -> tuple[list[float], list[float | None]]:
+    """Two figures that are taken as told: of the reference's rows, which no record holds, and of earlier runs."""
+    return [each.between for each in quality.similarity], [each.known_drift for each in quality.similarity]
 
 
 def _shared(entry: Entry, seen: dict[tuple[str, ...], tuple[str, object]]) -> Iterator[str]:

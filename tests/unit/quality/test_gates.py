@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from clip_bench.quality import gates
+from clip_bench.quality import gates, metrics
 from clip_bench.quality.noise import Noise
 from clip_bench.record import Answered, Entry, Outcome, Quality, Record, from_json, to_json
 from clip_bench.specs import Precision
@@ -395,3 +396,55 @@ def round_trip(quality):
         case="x", boundary="", outcome=Outcome.GATE_FAILED, reason="", record=Record(**words, quality=quality)
     )
     return from_json(to_json([entry]))[0].record.quality
+
+
+@pytest.mark.parametrize(("times", "refused"), [(2.9, False), (3.1, True)])
+def test_a_cell_that_drifts_further_than_it_is_known_to_is_another(times, refused):
+    rows = ordinary(31).astype(np.float64)
+    test = rows + 1e-4 * draw(32)
+    drift = float(1 - metrics.cosine(test, rows).mean())
+
+    quality = gates.assess(
+        Precision.FP32, {"embeds": test}, {"embeds": rows}, {"embeds": QUIET}, known={"embeds": drift / times}
+    )
+
+    assert [failure.gate for failure in quality.failures] == [gates.Gate.KNOWN] * refused
+    assert quality.similarity[0].known_drift == drift / times
+
+
+def test_a_known_drift_of_nothing_leaves_room_for_the_noise():
+    rows = ordinary(33).astype(np.float64)
+
+    quality = gates.assess(
+        Precision.FP32, {"embeds": rows * (1 + 1e-9)}, {"embeds": rows}, {"embeds": QUIET}, known={"embeds": 0.0}
+    )
+
+    assert quality.failures == ()
+
+
+@pytest.mark.parametrize(
+    ("altered", "gate"),
+    [
+        (lambda rows: rows * np.nan, gates.Gate.FINITE),
+        (np.ones_like, gates.Gate.CONSTANT),
+        (lambda rows: np.roll(rows, 1, axis=0), gates.Gate.ROWS),
+        (lambda rows: -rows, gates.Gate.STRANGER),
+        (lambda rows: rows[:-1], gates.Gate.OUTPUT),
+        (lambda rows: rows + np.float32(0.2) * draw(7), gates.Gate.MEAN),
+    ],
+    ids=["nans", "constants", "moved", "negated", "fewer", "noisy"],
+)
+def test_a_failure_names_its_gate_and_keeps_it_in_a_copy(altered, gate):
+    failures = assess(altered(ordinary(34)), ordinary(34)).failures
+
+    assert failures[0].gate is gate
+    assert copy.deepcopy(failures)[0].gate is gate
+    assert from_json(to_json([entry(failures)]))[0].reason == failures[0]
+
+
+def entry(failures):
+    quality = Quality(similarity=(), scores=(), failures=failures)
+    record = Record(
+        case="a", tower="a", model="a", target="a", precision="fp32", variant="", weights="x", quality=quality
+    )
+    return Entry(case="a", boundary="", outcome=Outcome.GATE_FAILED, reason=failures[0], record=record)

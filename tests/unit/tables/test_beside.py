@@ -9,6 +9,7 @@ from clip_bench.finding import (
     Added,
     Embedding,
     Finding,
+    Gates,
     Indexed,
     Indexing,
     Preprocessing,
@@ -18,6 +19,7 @@ from clip_bench.finding import (
     Share,
     Transformed,
     Transforms,
+    Tried,
 )
 from clip_bench.report import beside, pages
 
@@ -28,6 +30,11 @@ MACHINE = {"name": "a_machine", "cpu": "a chip"}
 def transformed(name, seconds=0.002, **figures):
     told = {"ratio": 1.0, "processed_diff": 0.0, "encode_diff": 0.0, "cosine": 1.0, "same": None, "recall": None}
     return Transformed(name=name, differs=EVIL, rounds_s=(seconds, 2 * seconds), **(told | figures))
+
+
+def tried(saboteur, drift, **told):
+    cell = {"tower": "x", "precision": "fp32", "batch": 1, "case": "x", "gates": ()}
+    return Tried(saboteur=saboteur, kind=saboteur, what=saboteur, drift=drift, **(cell | told))
 
 
 def every(word="x"):
@@ -81,6 +88,7 @@ def every(word="x"):
             preprocess_s=0.002,
             inference_s=0.003,
         ),
+        Gates(model=word, tried=(tried("", 1e-13), tried(word, 0.001, gates=(word,)))),
     ]
 
 
@@ -92,6 +100,7 @@ def test_each_kind_has_its_heading_and_tells_its_figures():
     found = {heading: "\n".join(parts) for heading, parts in beside.sections(findings(every())).items()}
 
     assert list(found) == list(beside.HEADINGS)
+    assert "| x | 0.001 |" in " ".join(found["Gates"].split())
     assert "62.50 |" in found["Zero-shot"]
     assert "87.50 |" in found["Zero-shot"]
     assert "these answers mean nothing" in found["Zero-shot"]
@@ -115,7 +124,7 @@ def test_of_what_is_alike_the_newest_is_shown():
 
     kept = beside.newest([*old, *new, *other])
 
-    assert [each.datetime for each in kept] == ["2026-02-01"] * 6 + ["2025-01-01"] * 6
+    assert [each.datetime for each in kept] == ["2026-02-01"] * 7 + ["2025-01-01"] * 7
 
 
 def test_a_hostile_name_stays_in_its_place():

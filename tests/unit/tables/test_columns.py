@@ -16,6 +16,7 @@ from clip_bench.quality import metrics
 from clip_bench.record import read
 from clip_bench.report import audit, frame, holes, meanings, site
 from clip_bench.report.published import page as published
+from clip_bench.specs import Precision
 from clip_bench.timing.percentiles import SHOWN, needed
 
 ROOT = Path(__file__).parents[3]
@@ -83,6 +84,7 @@ def in_code(run):
         "In full": part("columns").FULL,
         "Cells without a time": [head for _, found in heads(holes(several)) for head in found],
         "Calibration": [*part("calibration").FIGURES, "Outcome"],
+        "Gates": [*part("kills").HEADS, *map(str, Precision), *part("kills").FIGURES, *part("kills").WHAT],
         "Zero-shot": [*part("zero_shot").HEADS, *part("zero_shot").RATES],
         "Which label fits": part("zero_shot").LABELS,
         "Embedding a folder": [*part("embedding").HEADS, *part("embedding").TOTALS],
