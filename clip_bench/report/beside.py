@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from clip_bench.answered import Evaluation, Scoring
 from clip_bench.finding import Embedding, Finding, Gates, Indexing, Preprocessing, Retrieval
@@ -10,6 +11,14 @@ from clip_bench.report import embedding, indexing, kills, preprocessing, retriev
 from clip_bench.report.figures import clean, linked, witnessed
 
 HEADINGS = ("Gates", "Zero-shot", "Which label fits", "Embedding a folder", "Preprocessing", "Indexing", "Performance")
+
+PAGES: Mapping[type, tuple[str, Callable[[Any], str]]] = {  # those that each stand alone
+    Gates: ("Gates", kills.page),
+    Scoring: ("Which label fits", zero_shot.scored),
+    Preprocessing: ("Preprocessing", preprocessing.page),
+    Indexing: ("Indexing", indexing.page),
+    Retrieval: ("Performance", retrieval.page),
+}
 
 
 def newest(findings: Sequence[Finding]) -> list[Finding]:
@@ -33,16 +42,9 @@ def sections(findings: Sequence[Finding]) -> Mapping[str, list[str]]:
                 embedded.append((source, each.told))
             case Evaluation():
                 evaluated.append((source, each.told))
-            case Scoring():
-                parts["Which label fits"] += [source, zero_shot.scored(each.told)]
-            case Preprocessing():
-                parts["Preprocessing"] += [source, preprocessing.page(each.told)]
-            case Indexing():
-                parts["Indexing"] += [source, indexing.page(each.told)]
-            case Gates():
-                parts["Gates"] += [source, kills.page(each.told)]
-            case Retrieval():
-                parts["Performance"] += [source, retrieval.page(each.told)]
+            case told:
+                heading, page = PAGES[type(told)]
+                parts[heading] += [source, page(told)]
     if evaluated:
         parts["Zero-shot"] += [zero_shot.evaluated([told for _, told in evaluated]), _sources(evaluated)]
     if embedded:
