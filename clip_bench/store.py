@@ -124,7 +124,7 @@ def whole(home: Path, key: str) -> Artifact | None:
         using = locks.shared(home / MANIFEST)
     except OSError:
         return None
-    found = _verified(home, key)
+    found = verified(home, key)
     if found is None:
         os.close(using)
         return None
@@ -132,6 +132,28 @@ def whole(home: Path, key: str) -> Artifact | None:
     with suppress(OSError):  # its time is that of the last use; a read-only cache keeps none
         os.utime(home / MANIFEST)
     return found
+
+
+def verified(home: Path, key: str) -> Artifact | None:
+    """The artifact at *home* as :func:`whole` finds it, without a trace of its use."""
+    told = manifest(home, key)
+    if told is None:
+        return None
+    try:
+        files: dict[str, str] = told["files"]
+        if any(sha256_file(home / name) != sha for name, sha in files.items()):
+            return None
+        return Artifact(
+            path=home,
+            key=key,
+            sha256=_sha256(files),
+            size_bytes=sum((home / name).stat().st_size for name in files),
+            built_s=told["built_s"],
+            recipe=told["recipe"],
+            steps=tuple(Step(**step) for step in told["steps"]),
+        )
+    except (OSError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def manifest(home: Path, key: str) -> dict[str, Any] | None:
@@ -155,27 +177,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _verified(home: Path, key: str) -> Artifact | None:
-    told = manifest(home, key)
-    if told is None:
-        return None
-    try:
-        files: dict[str, str] = told["files"]
-        if any(sha256_file(home / name) != sha for name, sha in files.items()):
-            return None
-        return Artifact(
-            path=home,
-            key=key,
-            sha256=_sha256(files),
-            size_bytes=sum((home / name).stat().st_size for name in files),
-            built_s=told["built_s"],
-            recipe=told["recipe"],
-            steps=tuple(Step(**step) for step in told["steps"]),
-        )
-    except (OSError, KeyError, TypeError, AttributeError):
-        return None
 
 
 def _canonical(data: object) -> bytes:
