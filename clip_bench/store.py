@@ -159,14 +159,15 @@ def verified(home: Path, key: str) -> Artifact | None:
 def manifest(home: Path, key: str) -> dict[str, Any] | None:
     """What the manifest at *home* tells if it is unaltered and that of *key*; the files are not read."""
     try:
+        inside = {path.name: path.lstat().st_mode for path in home.iterdir()}
+        if home.is_symlink() or not all(map(stat.S_ISREG, inside.values())):
+            return None
         told = json.loads((home / MANIFEST).read_text(encoding="utf-8"))
         if not isinstance(told, dict) or told.pop("sha256", "") != _sha256(told):
             return None
-        if told["layout"] != LAYOUT or _sha256(told["recipe"]) != key:
+        if told["layout"] != LAYOUT or _sha256(told["recipe"]) != key or not isinstance(told["files"], dict):
             return None
-        names = {path.name for path in home.iterdir() if stat.S_ISREG(path.lstat().st_mode)}
-        plain = len(names) == len(list(home.iterdir())) and not home.is_symlink()
-        return told if plain and told["files"] and names == {MANIFEST, *told["files"]} else None
+        return told if told["files"] and inside.keys() == {MANIFEST, *told["files"]} else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
