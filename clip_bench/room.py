@@ -19,8 +19,10 @@ UNWRITABLE = frozenset(
 
 
 @contextmanager
-def filling(folder: Path, name: str) -> Iterator[None]:
-    """Around tools that write *name* into *folder*: whatever they raise for want of room, or do not raise, is told.
+def filling(root: Path, folder: Path, name: str) -> Iterator[None]:
+    """Around tools that write *name* into *folder* of the cache *root*: that there was no room is told.
+
+    Tools raise what they like for it, or nothing.
 
     Raises:
         StoreError: there is no room.
@@ -31,10 +33,10 @@ def filling(folder: Path, name: str) -> Iterator[None]:
         raise
     except Exception as exc:
         if reason := _full(exc) or _cut(folder):
-            raise StoreError(_more(folder, name, reason)) from exc
+            raise StoreError(_more(root, name, reason)) from exc
         raise
     if reason := _cut(folder):
-        raise StoreError(_more(folder, name, reason))
+        raise StoreError(_more(root, name, reason))
 
 
 @contextmanager

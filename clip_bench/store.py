@@ -197,7 +197,7 @@ def _build(home: Path, recipe: Mapping[str, object], build: Callable[[Path], Non
         name = str(recipe.get("step", "an artifact"))
         _log.info("making %s", name)
         level, began = memory.reset(), time.perf_counter()
-        with room.filling(partial, name):
+        with room.filling(home.parents[2], partial, name):
             build(partial)
             own = Step(name=name, seconds=time.perf_counter() - began, peak_bytes=memory.growth_bytes(level))
             _write_manifest(partial, recipe, parent, own)
