@@ -344,7 +344,7 @@ def test_who_waits_says_for_whom(tmp_path, building, monkeypatch, caplog):
     assert "end it" in said[0]
 
 
-def test_a_build_in_this_process_is_waited_for_in_silence_when_it_is_short(tmp_path, caplog):
+def test_whoever_need_not_wait_says_nothing(tmp_path, caplog):
     Store(tmp_path).get(RECIPE, Builder())
     Store(tmp_path).get(RECIPE, Builder())
 
