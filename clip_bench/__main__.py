@@ -11,6 +11,7 @@ from clip_bench.commands import (
     Command,
     audit,
     best,
+    cache,
     ceilings,
     compare,
     compile,  # noqa: A004
@@ -53,6 +54,7 @@ COMMANDS: Mapping[str, Command] = {
     "tokens": tokens,
     "retrieval": retrieval,
     "index": index,
+    "cache": cache,
 }
 
 

@@ -6,6 +6,7 @@
   - UnsupportedError    the runtime cannot express this graph at this precision: an error, unless a known gap
   - PlacementError      the runtime ran elsewhere than asked: always an error
   - CorruptError        bytes differ from their recorded hash
+  - StoreError          the cache cannot be used: full, read-only where something is missing, without locks
 """
 
 from __future__ import annotations
@@ -33,3 +34,7 @@ class PlacementError(ClipBenchError):
 
 class CorruptError(ClipBenchError):
     """Bytes on disk or from the network differ from the hash they should have."""
+
+
+class StoreError(ClipBenchError):
+    """The cache folder cannot be written, locked or filled; the message names it and says what to do."""

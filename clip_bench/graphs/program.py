@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from clip_bench.graphs import Graph, no_recipe
 from clip_bench.models import towers
@@ -65,7 +66,40 @@ def _export(graph: Graph, dtype: str, path: Path) -> None:
     inputs = towers.example(spec, graph.tower, graph.batch or traced, rewrites)
     with torch.no_grad():
         exported = torch.export.export(module, inputs, dynamic_shapes=_dynamic(graph))
-    torch.export.save(exported, path)
+    with path.open("wb") as stream:
+        patient = _Patient(stream)
+        torch.export.save(exported, cast("BinaryIO", patient))
+    if patient.failed is not None:
+        raise patient.failed
+
+
+class _Patient(io.RawIOBase):
+    """A stream whose writes never fail: the first error is kept instead.
+
+    torch's writer ends the process (``std::terminate``, out of its destructor) where a write fails, as on a full disk:
+    https://github.com/pytorch/pytorch/blob/v2.9.0/caffe2/serialize/inline_container.cc
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.failed: OSError | None = None
+
+    def writable(self) -> bool:
+        """As whoever asks a stream expects."""
+        return True
+
+    def seek(self, offset: int, _whence: int = 0, /) -> int:
+        """Nothing: torch goes back to the start when it has written all, for whoever reads a buffer."""
+        return offset
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401  any buffer
+        """All of *data*, or so it says."""
+        if self.failed is None:
+            try:
+                self.stream.write(data)
+            except OSError as exc:
+                self.failed = exc
+        return len(memoryview(data))
 
 
 def _dynamic(graph: Graph) -> tuple[dict[int, torch.export.Dim], ...] | None:

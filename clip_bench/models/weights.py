@@ -14,18 +14,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from clip_bench.errors import CorruptError, UnavailableError, UsageError
-from clip_bench.models import hub, product, seeded, shapes_tiny
-from clip_bench.specs import ModelSpec, Weights
+from clip_bench.models import held, hub, product, seeded, shapes_tiny
+from clip_bench.specs import ModelSpec
 from clip_bench.store import sha256_file
 
 if TYPE_CHECKING:
     from open_clip import CLIP
     from torch import Tensor, nn
-
-HASHES = "weights.json"  # under the store's root: the hash of each hub file as first downloaded
 
 
 def locate(spec: ModelSpec, *, folder: Path | None, store_root: Path) -> Path:
@@ -55,7 +51,7 @@ def locate(spec: ModelSpec, *, folder: Path | None, store_root: Path) -> Path:
         except UnavailableError as exc:
             raise UnavailableError(_how(spec, str(exc))) from exc
         _verify(spec, found, weights.sha256 or published)
-    _hold(found, weights, store_root)
+    held.hold(found, _sha256(found), weights, store_root)
     return found
 
 
@@ -174,24 +170,6 @@ def _verify(spec: ModelSpec, path: Path, sha256: str) -> None:
             f" delete it and run again, or name it as {spec.architecture}:PATH if it is meant"
         )
         raise CorruptError(msg)
-
-
-def _hold(path: Path, weights: Weights, root: Path) -> None:
-    """Record the hash of a hub file the first time it is seen, and refuse another hash from then on."""
-    key = f"{weights.repo}/{path.name}@{weights.revision}"
-    book = root / HASHES
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / f"{HASHES}.lock"):
-        held: dict[str, str] = json.loads(book.read_text()) if book.is_file() else {}
-        if (first := held.setdefault(key, _sha256(path))) != _sha256(path):
-            msg = (
-                f"{path.resolve()} has changed since it was first downloaded: its sha256 began {first[:12]} and now begins"
-                f" {_sha256(path)[:12]}; delete it to fetch it again, or its line in {book} to accept it"
-            )
-            raise CorruptError(msg)
-        partial = book.with_suffix(".partial")
-        partial.write_text(json.dumps(held, indent=1, sort_keys=True))
-        partial.replace(book)
 
 
 def _sha256(path: Path) -> str:

@@ -45,7 +45,7 @@ def answered(shapes, artifact, options, target=qnn.EMULATED):
 
 def recipes(store):
     """What the store holds: recipes by key."""
-    found = store.root.glob("*/*/manifest.json")
+    found = store.home.glob("*/*/manifest.json")
     return {path.parent.name: json.loads(path.read_text(encoding="utf-8"))["recipe"] for path in found}
 
 

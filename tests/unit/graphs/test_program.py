@@ -1,5 +1,8 @@
 """A tower becomes a program that computes what open_clip computes."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -156,3 +159,34 @@ def test_calibration_is_asked_for_only_by_the_recipes_that_need_it(shapes):
     ]
 
     assert all(artifact.size_bytes > np.float32().nbytes for artifact in made)
+
+
+FULL = """
+import gc, resource, sys
+from pathlib import Path
+from clip_bench import graphs
+from clip_bench.errors import StoreError
+from clip_bench.graphs import Graph
+from clip_bench.models import catalog, weights
+from clip_bench.specs import Format, Precision, Tower
+from clip_bench.store import Store
+
+root = Path(sys.argv[1])
+source = weights.Source(spec=catalog.MODELS["shapes_tiny"], folder=None, store_root=root)
+graph = Graph(source=source, tower=Tower.TEXT, store=Store(root), calibration=None, batch=1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+try:
+    graphs.build(graph, Precision.FP32, Format.TORCH_EXPORT)
+except StoreError as exc:
+    print(exc)
+gc.collect()
+"""
+
+
+def test_a_program_that_does_not_fit_ends_in_one_line_and_not_the_process(tmp_path):
+    command = [sys.executable, "-c", FULL, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  ourselves
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(f"no room to write program into {tmp_path} (File too large; ")
+    assert [path.suffix for path in tmp_path.glob("v*/*/*")] == [".lock"]

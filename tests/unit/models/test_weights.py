@@ -126,7 +126,7 @@ def test_a_file_is_downloaded_and_its_hash_recorded(root):
     path = weights.locate(SPEC, folder=None, store_root=root)
 
     assert path.read_bytes() == BODY
-    assert json.loads((root / weights.HASHES).read_text()) == {
+    assert json.loads((root / weights.held.HASHES).read_text()) == {
         "acme/tiny/w.safetensors@main": hashlib.sha256(BODY).hexdigest()
     }
     assert torch.equal(weights.state_dict(SPEC, path)["a"], load(BODY)["a"])
@@ -146,7 +146,7 @@ def test_a_damaged_body_is_refused_now_and_later(hub, root):
     for _ in range(2):
         with pytest.raises(CorruptError, match="delete it and run again") as caught:
             weights.locate(SPEC, folder=None, store_root=root)
-    assert not (root / weights.HASHES).exists()
+    assert not (root / weights.held.HASHES).exists()
     assert "\n" not in str(caught.value)
 
 
@@ -187,7 +187,7 @@ def test_bytes_that_changed_upstream_are_refused(hub, root, monkeypatch, tmp_pat
     with pytest.raises(CorruptError, match="has changed since it was first downloaded") as caught:
         weights.locate(SPEC, folder=None, store_root=root)
 
-    assert str(root / weights.HASHES) in str(caught.value)
+    assert str(root / weights.held.HASHES) in str(caught.value)
 
 
 def test_a_pickled_file_stands_in_where_the_hub_has_no_other(hub, root, tmp_path):
