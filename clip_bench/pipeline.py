@@ -68,7 +68,8 @@ class Prepared:
     """A case ready to be judged and timed.
 
     ``calls`` are those of its evaluation, of so many ``samples``, each as long as its own texts where they are trimmed;
-    ``others`` are the instances beside the first one. ``change`` is what is wrong with it: nothing, but for a saboteur's.
+    ``others`` are the instances beside the first one. ``artifact`` is what they loaded: as long as it is held, no other
+    process prunes it from the cache. ``change`` is what is wrong with it: nothing, but for a saboteur's.
     """
 
     case: Case
@@ -77,6 +78,7 @@ class Prepared:
     calls: Sequence[Arrays]
     samples: int
     watch: memory.Watch
+    artifact: Artifact | None = None
     others: Sequence[Session] = ()
     change: Change = UNCHANGED
 
@@ -139,6 +141,7 @@ def prepare(case: Case, backends: Mapping[str, Backend], settings: Settings, cha
         calls=asked,
         samples=len(fed.tokens if case.tower is Tower.TEXT else fed.image),
         watch=watch,
+        artifact=artifact,
         change=change,
     )
 
