@@ -23,7 +23,6 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
 EXTRA = "cpu"
-UMASKS = (0o022, 0o077)
 
 
 def main() -> None:
@@ -32,7 +31,8 @@ def main() -> None:
         sys.exit(f"a release is of a commit: commit or stash what git status shows first\n{told}")
     epoch = output("git", "log", "-1", "--format=%ct")
     with TemporaryDirectory() as folder:
-        first, second = (built(Path(folder, name), epoch, mask) for name, mask in zip("ab", UMASKS, strict=True))
+        os.umask(0o022)  # the modes of files are in a wheel
+        first, second = (built(Path(folder, name), epoch) for name in "ab")
         if first != second:
             sys.exit(f"two builds of one commit differ: {sorted(dict(first.items() ^ second.items()))}")
         shutil.rmtree(DIST, ignore_errors=True)
@@ -49,19 +49,15 @@ def main() -> None:
     sys.stdout.write(f"dist/ of {output('git', 'rev-parse', 'HEAD')}, built twice with the same bytes:\n{lines}")
 
 
-def built(home: Path, epoch: str, mask: int) -> Mapping[str, str]:
-    """The sha256 of each file that *home* / dist has after a build, under the umask *mask*."""
+def built(home: Path, epoch: str) -> Mapping[str, str]:
+    """The sha256 of each file that *home* / dist has after a build."""
     source = home / "source"
     source.mkdir(parents=True)
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout  # noqa: S607
     with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
         packed.extractall(source, filter="data")
-    before = os.umask(mask)
-    try:
-        constraints = ("--build-constraints", ROOT / "constraints.txt")
-        run("uv", "build", *constraints, "--out-dir", home / "dist", source, SOURCE_DATE_EPOCH=epoch)
-    finally:
-        os.umask(before)
+    constraints = ("--build-constraints", ROOT / "constraints.txt")
+    run("uv", "build", *constraints, "--out-dir", home / "dist", source, SOURCE_DATE_EPOCH=epoch)
     for sdist in (home / "dist").glob("*.tar.gz"):
         settle(sdist, int(epoch))
     return {file.name: sha256(file) for file in (home / "dist").iterdir() if file.name.startswith("clip_bench")}
@@ -71,13 +67,14 @@ def settle(sdist: Path, epoch: int) -> None:
     """Pack *sdist* again in the order of its names, of nobody and at *epoch*: setuptools leaves times and owners in it."""
     with tarfile.open(sdist) as packed:
         parts = [(each, reader.read() if (reader := packed.extractfile(each)) else b"") for each in packed.getmembers()]
-    with sdist.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=epoch) as zipped:
-        with tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as packed:
-            for each, data in sorted(parts, key=lambda part: part[0].name):
-                kept = tarfile.TarInfo(each.name)
-                kept.type, kept.size, kept.mtime = each.type, len(data), epoch
-                kept.mode = 0o755 if each.isdir() or each.mode & 0o100 else 0o644
-                packed.addfile(kept, io.BytesIO(data))
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as packed:
+        for each, data in sorted(parts, key=lambda part: part[0].name):
+            kept = tarfile.TarInfo(each.name)
+            kept.type, kept.size, kept.mtime = each.type, len(data), epoch
+            kept.mode = 0o755 if each.isdir() or each.mode & 0o100 else 0o644
+            packed.addfile(kept, io.BytesIO(data))
+    sdist.write_bytes(gzip.compress(made.getvalue(), mtime=epoch))
 
 
 def materials(wheel: Path, home: Path) -> str:
