@@ -86,7 +86,7 @@ def materials(wheel: Path, home: Path) -> str:
     measured = next((ROOT / "reports").glob("*/*Z.json"))
     shutil.copy(measured, home / "run.json")
     for words in (["list"], ["report", "run.json", "--out", "pages"], ["verify", "run.json"]):
-        alone = subprocess.run([python, "-m", "clip_bench", *words], cwd=home, check=True, stdout=subprocess.PIPE)  # noqa: S603
+        alone = subprocess.run([python, "-I", "-m", "clip_bench", *words], cwd=home, check=True, stdout=subprocess.PIPE)  # noqa: S603
         sys.stdout.write(f"installed alone, clip-bench {words[0]}: {len(alone.stdout.splitlines())} lines\n")
     options = ("--output-reproducible", "--of", "JSON", "--pyproject", ROOT / "pyproject.toml")
     bill = json.loads(output("cyclonedx-py", "environment", *options, python))
