@@ -1,4 +1,4 @@
-"""Write constraints.txt and constraints-rknn.txt again, from pyproject.toml: ``tox run -e lock``, ``-- --upgrade`` for newer versions.
+"""Write constraints.txt and constraints-rknn.txt again, from pyproject.toml: ``tox run -e lock``, ``-- upgrade`` for the newest.
 
 Every file of a version that the index has is listed by its sha256, so that one set serves every platform and Python.
 PyTorch's packages have none: uv takes them from the index that ``UV_TORCH_BACKEND`` means, whose files are others
@@ -85,4 +85,4 @@ def _write(name: str, header: str, resolved: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(["--upgrade"] if "upgrade" in sys.argv[1:] else [])
