@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +22,12 @@ PACKAGES = (
     *("rknn-toolkit-lite2", "rknn-toolkit2", "sophon", "vaststreamx"),
     *("numpy", "pillow", "pytest", "pytest-benchmark"),
 )
+# The variables by which somebody changes which kernels run, on how many threads, and in which order they add up.
+VARIABLES = (
+    *("ATEN_CPU_CAPABILITY", "CUBLAS_", "CUDNN_", "DNNL_", "GOMP_", "KMP_", "MKL_", "NVIDIA_TF32_OVERRIDE", "OMP_"),
+    *("ONEDNN_", "OPENBLAS_", "OV_CPU_", "PYTHONHASHSEED", "TBB_", "TORCH_ALLOW_TF32", "VECLIB_"),
+)
+PLAIN = re.compile(r"[\w.,:;=+(){}-]{0,80}")  # a word or a list of them: no path, no address
 # How py-cpuinfo spells a flag where it decodes CPUID itself (Windows): cpuinfo.py, CPUID.get_flags.
 ALIASES = {"avx512vnni": "avx512_vnni"}
 
@@ -32,6 +39,7 @@ def facts(threads: int) -> dict[str, object]:
     name, and nothing else here does. ``isa`` is empty where the system does not tell (macOS and Windows on ARM).
     ``accelerators`` is None where they are not looked for (anything but Linux). ``load_1m`` is the mean number of
     runnable processes over the last minute, None on Windows: more than about 0.5 before a run means company.
+    ``environment`` is as :func:`environment` has it.
     """
     import psutil
 
@@ -49,11 +57,21 @@ def facts(threads: int) -> dict[str, object]:
         "python": platform.python_version(),
         "runtimes": runtimes(),
         "threads": threads,
+        "environment": environment(os.environ),
         "accelerators": accelerators() if platform.system() == "Linux" else None,
         "power": power(),
         "governors": list(governors()),
         "load_1m": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Those of *variables* that begin as :data:`VARIABLES` do: a result may change with them.
+
+    Of a value that may be a path it is only told that it was set.
+    """
+    named = {name: variables[name] for name in sorted(variables) if name.startswith(VARIABLES)}
+    return {name: value if PLAIN.fullmatch(value) else "set" for name, value in named.items()}
 
 
 def cores(cpus: Path = Path("/sys/devices/system/cpu")) -> int:

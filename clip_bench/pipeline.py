@@ -229,6 +229,7 @@ def _executed(where: Placement) -> Executed:
         note=where.note,
         asked=where.asked,
         first_call_s={place: dict(seconds) for place, seconds in where.first_call_s.items()},
+        flags=dict(where.flags),
     )
 
 

@@ -27,7 +27,8 @@ from clip_bench.specs import Case
 # 4 adds, all with a default: the exact rewrites, and what they feed.
 # 5 adds, all with a default: the values per sample that quality sums up, digests of what was fed and answered, what the
 # nodes of the first call took; the drift that a cell is known to have; a witness.
-SCHEMA: Literal[5] = 5
+# 6 adds, with a default: what decides in the runtime whether a call repeated gives the same bits.
+SCHEMA: Literal[6] = 6
 
 
 class Outcome(StrEnum):
@@ -281,7 +282,8 @@ class Executed:
     ``asked`` is the one of ``nodes`` that the target means, ``device`` what it was found to be. ``first_output`` and
     ``last_output`` are digests of what one input gave in the first call and in the last, ``inputs`` and ``outputs`` of
     all that the evaluation fed and was answered. ``first_call_s`` is what the nodes of the first call took, in seconds, by
-    place and type (empty: not told); the first call is cold, and not among the rounds.
+    place and type (empty: not told); the first call is cold, and not among the rounds. ``flags`` is what the runtime tells
+    of itself that decides whether the same call gives the same bits: threads, instruction sets, deterministic kernels.
     """
 
     nodes: dict[str, int]
@@ -294,6 +296,7 @@ class Executed:
     inputs: str = ""
     outputs: str = ""
     first_call_s: dict[str, dict[str, float]] = field(default_factory=dict)
+    flags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,7 +322,7 @@ class Record:
     paired: Paired | None = None
     work: Work | None = None
     spent_s: dict[str, float] = field(default_factory=dict)
-    schema: Literal[1, 2, 3, 4, 5] = SCHEMA
+    schema: Literal[1, 2, 3, 4, 5, 6] = SCHEMA
 
     @classmethod
     def empty(cls, case: Case) -> Record:

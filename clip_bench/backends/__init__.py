@@ -50,6 +50,7 @@ class Placement:
     that may run elsewhere, for a runtime that has no switch against fallback. ``note`` says what a reader must know,
     such as which layers stayed float; ``options`` what the runtime was told. ``first_call_s`` is what the nodes of the
     first call took, by place and type (empty where it is not told), of a runtime that tells it without being timed.
+    ``flags`` is what it tells of itself that decides whether the same call gives the same bits.
     """
 
     nodes: Mapping[str, int]
@@ -59,6 +60,7 @@ class Placement:
     note: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     first_call_s: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    flags: Mapping[str, str] = field(default_factory=dict)
 
     def fault(self, precision: Precision) -> str:
         """Why a cell of *precision* may not be timed: work elsewhere, or in another type; empty where it may."""

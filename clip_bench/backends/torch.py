@@ -142,6 +142,25 @@ def _exact() -> Mapping[str, str]:
     }
 
 
+def _flags(device: str) -> Mapping[str, str]:
+    """What of https://docs.pytorch.org/docs/stable/notes/randomness.html holds now, and what chooses the CPU's kernels."""
+    import torch
+
+    told = {
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+    }
+    if device == "cpu":
+        told["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
+        told["mkldnn"] = torch.backends.mkldnn.enabled
+    if device == CUDA.provider:
+        told["cudnn.benchmark"] = torch.backends.cudnn.benchmark
+        told["cudnn.deterministic"] = torch.backends.cudnn.deterministic
+    return {name: str(value) for name, value in told.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Moved:
     """A call that takes tensors of the host, each moved to a device first."""
@@ -277,7 +296,12 @@ class TorchSession:
         where = ", ".join(sorted({each.device.type for each in held}))
         asked = self.device.partition(":")[0]
         return Placement(
-            nodes={where: dtypes.total()}, dtypes=dtypes, asked=asked, note=self.note, options=self.options
+            nodes={where: dtypes.total()},
+            dtypes=dtypes,
+            asked=asked,
+            note=self.note,
+            options=self.options,
+            flags=_flags(asked),
         )
 
     def close(self) -> None:

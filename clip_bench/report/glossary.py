@@ -209,6 +209,20 @@ MATRIX: Mapping[str, Told] = {
             "J per 1000 embeddings": ENERGY,
         },
     ),
+    "Reproducible": (
+        "On a machine's page, of cells that ran in several runs with the same recipe, weights, data, versions, threads and flags.",
+        {
+            "Promised": "what the runtime's documentation promises of a call made again, as the cells are run here",
+            "Cells": "cells that were run twice or more",
+            "Same bits": "how many of them gave the same bits in all runs and, within each, from call to call",
+            "Other bits": "the rest of them",
+            "Runs": "how many runs had the cell under these conditions",
+            "Files": "whether the artifacts that the runs loaded are the same bytes: one that was built anew may not be",
+            "From call to call": "whether one input gave the same bits in the last two calls of a run",
+            "From run to run": "whether all outputs of the evaluation are the same bits, by their digest; else how many unlike ones there are",
+            "Largest change": "of all samples, the most that 1 - cosine to the reference changed between two runs; told where outputs are unlike",
+        },
+    ),
     "In full": (
         "On a machine's page: everything measured, a table for each model, tower and call.",
         {

@@ -16,7 +16,7 @@ from clip_bench import record
 from clip_bench.specs import Load, Pattern
 from clip_bench.timing.paired import Interval
 
-SCRIPTS = ("overhead", "benchmark_app", "ratios", "cost", "embed", "preprocess", "rewrites", "pages")
+SCRIPTS = ("overhead", "benchmark_app", "ratios", "cost", "embed", "preprocess", "rewrites", "pages", "rebuilt")
 
 
 @pytest.fixture

@@ -53,6 +53,19 @@ def test_facts_hold_no_host_name_and_no_words_of_a_kernels_builder(monkeypatch):
     assert facts["os"].startswith("Linux 6.8.0 ")
 
 
+def test_facts_hold_the_variables_that_change_results_and_no_path_of_anybody(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("KMP_AFFINITY", "granularity=fine,compact,1,0")
+    monkeypatch.setenv("MKL_ROOT_OF_MINE", "/home/somebody/mkl")
+    monkeypatch.setenv("UNRELATED", "3")
+
+    told = machine.facts(1)["environment"]
+
+    assert (told["OMP_NUM_THREADS"], told["KMP_AFFINITY"]) == ("3", "granularity=fine,compact,1,0")
+    assert told["MKL_ROOT_OF_MINE"] == "set"
+    assert "UNRELATED" not in told
+
+
 def test_facts_load_no_runtime(tmp_path):
     script = tmp_path / "script.py"
     check = f"assert not set({RUNTIMES}) & set(sys.modules), sorted(set({RUNTIMES}) & set(sys.modules))"

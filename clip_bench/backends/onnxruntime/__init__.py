@@ -130,6 +130,17 @@ def _settings(provider: Provider, options: Options, folder: Path) -> onnxruntime
     return settings
 
 
+def _flags(settings: onnxruntime.SessionOptions) -> Mapping[str, str]:
+    told = {
+        "use_deterministic_compute": settings.use_deterministic_compute,
+        "graph_optimization_level": settings.graph_optimization_level.name,
+        "execution_mode": settings.execution_mode.name,
+        "intra_op_num_threads": settings.intra_op_num_threads,
+        "inter_op_num_threads": settings.inter_op_num_threads,
+    }
+    return {name: str(value) for name, value in told.items()}
+
+
 def _open(
     path: Path, provider: Provider, settings: onnxruntime.SessionOptions, told: Mapping[str, str], number: int
 ) -> onnxruntime.InferenceSession:
@@ -196,6 +207,7 @@ class OnnxRuntimeSession:
             note=self.note,
             options=self.told,
             first_call_s=self.first_call_s,
+            flags=_flags(self.session.get_session_options()),
         )
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clip_bench.backends import Found, Options
-from clip_bench.backends.openvino.session import OpenVinoSession
+from clip_bench.backends.openvino.session import OpenVinoSession, flags_of
 from clip_bench.errors import UnavailableError, UnsupportedError, UsageError
 from clip_bench.specs import Device, Format, Precision, Rewrite, Target
 from clip_bench.store import Artifact
@@ -192,6 +192,7 @@ def _plain(core: openvino.Core, artifact: Artifact, device: Device, found: str, 
         asked=asked,
         notes=tuple(notes),
         told=told,
+        flags=flags_of(compiled),
         depth=options.depth,
     )
 
@@ -224,5 +225,6 @@ def _chosen(core: openvino.Core, artifact: Artifact, options: Options) -> OpenVi
         planned=planned,
         notes=tuple(_notes(members, options.precision)),
         told=told,
+        flags=flags_of(compiled),
         depth=options.depth,
     )

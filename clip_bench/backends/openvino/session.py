@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import openvino
 
 IDLE = {"Const", "Input", "Output"}  # in the runtime model, but nothing to execute
+FLAGS = (  # of https://docs.openvino.ai/2025/openvino-workflow/running-inference/inference-devices-and-modes/cpu-device.html
+    *("INFERENCE_NUM_THREADS", "NUM_STREAMS", "INFERENCE_PRECISION_HINT", "EXECUTION_MODE_HINT", "PERFORMANCE_HINT"),
+    *("SCHEDULING_CORE_TYPE", "ENABLE_HYPER_THREADING", "DYNAMIC_QUANTIZATION_GROUP_SIZE"),
+)
 FLOATS = {"f32", "f16", "bf16"}
 
 
@@ -33,6 +37,7 @@ class OpenVinoSession:
     asked: str
     notes: tuple[str, ...]
     told: Mapping[str, str]
+    flags: Mapping[str, str] = field(default_factory=dict)
     choice: str = ""
     planned: Mapping[str, int] = field(default_factory=dict)
     served: list[str] = field(default_factory=list)
@@ -84,6 +89,7 @@ class OpenVinoSession:
             share=1.0 if self.choice else 0.0,
             note="; ".join(notes),
             options=self.told,
+            flags=self.flags,
         )
 
     def close(self) -> None:
@@ -91,6 +97,14 @@ class OpenVinoSession:
         for slot in self.slots:
             slot.request.set_callback(lambda _: None, None)  # a callback and its request hold each other
         self.slots.clear()
+
+
+def flags_of(compiled: openvino.CompiledModel) -> Mapping[str, str]:
+    """Those of :data:`FLAGS` that the device has, as words: ``ExecutionMode.PERFORMANCE`` is ``PERFORMANCE``."""
+    known = set(compiled.get_property("SUPPORTED_PROPERTIES"))
+    told = {name: compiled.get_property(name) for name in FLAGS if name in known}
+    told = {name: value.get_type_name() if hasattr(value, "get_type_name") else value for name, value in told.items()}
+    return {name: getattr(value, "name", str(value)) for name, value in told.items()}
 
 
 class Slot:

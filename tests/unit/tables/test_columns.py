@@ -81,6 +81,7 @@ def in_code(run):
         "Compare file size and inference time": part("savings")._columns([], {}),
         "Cold path": part("cold")._columns([]),
         "Conditions and energy": part("surroundings")._columns([]),
+        "Reproducible": [*part("reproducible").HEADS, *part("reproducible").CELLS],
         "In full": part("columns").FULL,
         "Cells without a time": [head for _, found in heads(holes(several)) for head in found],
         "Calibration": [*part("calibration").FIGURES, "Outcome"],
