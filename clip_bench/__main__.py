@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from clip_bench import plain
 from clip_bench.commands import (
     Command,
     audit,
@@ -61,16 +63,28 @@ COMMANDS: Mapping[str, Command] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; a deliberate error is one line on stderr and exit status 2."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names have letters that this terminal's encoding may lack
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status: int = options.run(options)
         sys.stdout.flush()
     except ClipBenchError as exc:
-        sys.stderr.write(f"clip-bench: {exc}\n")
-        return 2
+        return _failed(str(exc))
     except BrokenPipeError:  # as of `| head`; Python flushes once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as exc:  # a full disk, a folder that may not be read: the file is named by the system
+        named = " and ".join(
+            os.fsdecode(each) for each in (exc.filename, exc.filename2) if isinstance(each, str | bytes)
+        )
+        return _failed(f"{named or 'a file'}: {exc.strerror or exc}; give one that can be read and written")
     return status
+
+
+def _failed(message: str) -> int:
+    """Say on stderr what is wrong, in one line; the exit status."""
+    sys.stderr.write(f"clip-bench: {plain.line(message)}\n")
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:

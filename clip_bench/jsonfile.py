@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from clip_bench import files
 from clip_bench.errors import UsageError
 
 
@@ -18,7 +19,7 @@ def load(path: Path, give: str) -> Any:  # noqa: ANN401  whatever the file holds
         UsageError: it cannot be read, is not UTF-8 or not JSON, or is nested too deeply.
     """
     try:
-        data = path.read_bytes()
+        data = files.read(path)
         try:
             return from_json(
                 data
@@ -26,7 +27,7 @@ def load(path: Path, give: str) -> Any:  # noqa: ANN401  whatever the file holds
         except ValueError:
             return json.loads(data.decode("utf-8-sig"))
     except OSError as exc:
-        msg = f"{path}: cannot be read ({exc.strerror}); {give}"
+        msg = f"{path}: cannot be read ({exc.strerror or exc}); {give}"
     except RecursionError:
         msg = f"{path}: nested too deeply; {give}"
     except ValueError as exc:

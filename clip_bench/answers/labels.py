@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from clip_bench import files
 from clip_bench.errors import UsageError
 
 DIGITS = 5  # of a unit row that kernels agree on
@@ -21,9 +22,9 @@ def parse(given: str) -> tuple[str, ...]:
     Raises:
         UsageError: there is no label, or no such file.
     """
-    path, is_file = Path(given), os.path.isfile(given)  # noqa: PTH113  Path's raises where many labels are a long name
+    path, there = Path(given), os.path.exists(given)  # noqa: PTH110  Path's raises where many labels are a long name
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines() if is_file else None
+        lines = files.text(path).splitlines() if there else None
     except (OSError, ValueError) as exc:
         msg = f"--labels {given}: {getattr(exc, 'strerror', None) or 'no text in UTF-8'}; a label per line"
         raise UsageError(msg) from exc

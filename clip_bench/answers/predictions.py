@@ -10,9 +10,11 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from clip_bench import files
 from clip_bench.errors import UsageError
 from clip_bench.quality.predictions import FORM, Tally, parsed
 
+COUNT = re.compile(r"\d{1,9}")  # Python itself refuses to read a number of thousands of digits
 HEAD = re.compile(r"# (?P<key>case|classes): (?P<value>.+)")
 
 
@@ -35,19 +37,18 @@ def tally(path: Path) -> tuple[str, int, Tally]:
     told: dict[str, str] = {}
     counted, highest = Tally(), -1
     try:
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for number, line in enumerate(lines, start=1):
-                if head := HEAD.fullmatch(line.rstrip("\n")):
-                    told[head["key"]] = head["value"]
-                elif line.strip() and not line.startswith("#"):
-                    found = parsed(line, f"{path}, line {number}")
-                    counted.add(found)
-                    highest = max(highest, found.label, *(each for each, _ in found.best), 0)
+        for number, line in enumerate(files.text(path, "replace").split("\n"), start=1):
+            if head := HEAD.fullmatch(line):
+                told[head["key"]] = head["value"]
+            elif line.strip() and not line.startswith("#"):
+                found = parsed(line, f"{path}, line {number}")
+                counted.add(found)
+                highest = max(highest, found.label, *(each for each, _ in found.best), 0)
     except OSError as exc:
         msg = f"{path}: {exc.strerror or exc}"
         raise UsageError(msg) from exc
     given = told.get("classes", "")
-    classes = int(given) if given.isdecimal() else highest + 1
+    classes = int(given) if COUNT.fullmatch(given) else highest + 1
     if highest >= classes:
         msg = f"{path}: a class with the number {highest}, of {classes} that are counted from 0; {FORM}"
         raise UsageError(msg)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from clip_bench import files
 from clip_bench.answers.encoders import Tokens
 from clip_bench.errors import UsageError
 from clip_bench.specs import ModelSpec
@@ -84,7 +85,7 @@ def _read(spec: ModelSpec, folder: Path) -> dict[str, NDArray[np.int64]]:
     found = {}
     for path in paths:
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+            with np.load(io.BytesIO(files.read(path)), allow_pickle=False) as stored:
                 tokens, text, model = stored["tokens"], str(stored["text"]), str(stored["model"])
         except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as exc:
             msg = f"{path}: no npz with tokens, text and model; make it anew with clip-bench tokens"

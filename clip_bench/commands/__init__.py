@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from clip_bench import plain
+
 Flags = Sequence[tuple[str, Mapping[str, Any]]]
 
 
@@ -32,8 +34,8 @@ def add_flags(parser: argparse.ArgumentParser, flags: Flags) -> None:
 
 
 def tell(lines: Iterable[str]) -> int:
-    """Print each line as it comes."""
-    for line in lines:
-        sys.stdout.write(f"{line}\n")
+    """Print each line as it comes, whatever is in it as one."""
+    for each in lines:
+        sys.stdout.write(f"{plain.line(each)}\n")
         sys.stdout.flush()
     return 0

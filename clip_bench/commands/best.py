@@ -51,5 +51,5 @@ def run(options: argparse.Namespace) -> int:
     answer = best.choose(table, options.objective, bounds)
     if options.json:
         choosing.write_json(options.json, choices.data(answer))
-    tell([choices.page(answer).rstrip("\n")])
+    tell(choices.page(answer).splitlines())
     return 0 if any(choice.told for choice in answer.choices) else 1

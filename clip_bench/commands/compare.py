@@ -7,6 +7,7 @@ import math
 import sys
 from pathlib import Path
 
+from clip_bench import plain
 from clip_bench.errors import UsageError
 
 HELP = "what changed between runs: faster, slower or no difference seen, and the drift of the outputs"
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _tell(line: str) -> None:
-    sys.stderr.write(f"clip-bench: {line}\n")
+    sys.stderr.write(f"clip-bench: {plain.line(line)}\n")
 
 
 def _share(text: str | None) -> float | None:

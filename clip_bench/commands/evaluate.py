@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clip_bench import plain
 from clip_bench.commands import choosing, tell
 from clip_bench.errors import UsageError
 
@@ -130,4 +131,4 @@ def _every(total: int, what: str, step: int = EVERY) -> Callable[[int], None]:
 
 
 def _apart(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{plain.line(line)}\n")

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         msg = f"--format github writes no folder: leave out -o {options.out}, or --format"
         raise UsageError(msg)
-    return tell([_summary(runs)])
+    return tell(_summary(runs).splitlines())
 
 
 def _summary(paths: Sequence[Path]) -> str:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from clip_bench import plain
 from clip_bench.commands import choosing, tell
 from clip_bench.errors import UsageError
 
@@ -53,12 +54,12 @@ def run(options: argparse.Namespace) -> int:
     with opened(chosen, settings, options.batch) as encoders:
         classes = encoders.classes([[label] for label in labels], encode)
         if note := naming.alike(labels, classes):
-            sys.stderr.write(f"{spec.name}: {note}\n")
+            sys.stderr.write(f"{spec.name}: {plain.line(note)}\n")
         for path in options.pictures:
             try:
                 answer = scores.score(path, labels, encoders, classes)
             except UsageError as exc:
-                sys.stderr.write(f"clip-bench: {exc}\n")
+                sys.stderr.write(f"clip-bench: {plain.line(str(exc))}\n")
                 left_out.append(str(exc).replace(str(path), path.name))
                 continue
             tell([answer.file] if len(options.pictures) > 1 else [])

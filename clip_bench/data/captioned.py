@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from clip_bench import files
 from clip_bench.data import captions
 from clip_bench.data.listing import Listing, file
 from clip_bench.errors import UsageError
@@ -100,9 +101,9 @@ def _at(base: Path, name: str) -> str:
 def _form(index: Path) -> Callable[[Path, list[str]], Told]:
     """How to read *index*, by how it begins."""
     try:
-        with index.open(encoding="utf-8-sig", errors="replace") as lines:
-            first = next((line for line in lines if line.strip()), "").lstrip()
-            second = next(lines, "")
+        lines = iter(files.text(index, "replace").splitlines())
+        first = next((line for line in lines if line.strip()), "").lstrip()
+        second = next(lines, "")
     except OSError as exc:
         msg = f"{index}: {exc.strerror}; {ACCEPTED}"
         raise UsageError(msg) from exc
@@ -113,7 +114,7 @@ def _form(index: Path) -> Callable[[Path, list[str]], Told]:
 
 def _json(index: Path, problems: list[str]) -> Told:
     """Karpathy's rows, COCO's images with their annotations, or our own list."""
-    stored: Any = json.loads(index.read_text(encoding="utf-8-sig"))
+    stored: Any = json.loads(files.text(index))
     if isinstance(stored, list):
         yield from _own(index, problems, ".json")
         return
@@ -133,7 +134,7 @@ def _json(index: Path, problems: list[str]) -> Told:
 
 
 def _tokens(index: Path, problems: list[str]) -> Told:
-    for number, line in enumerate(index.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(files.text(index).splitlines(), start=1):
         match = TOKEN.fullmatch(line)
         if match:
             yield from _safe(match["file"], [match["caption"]], problems)
@@ -146,7 +147,7 @@ def _csv(index: Path, problems: list[str]) -> Told:
 
 
 def _tsv(index: Path, problems: list[str]) -> Told:
-    for number, line in enumerate(index.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(files.text(index).splitlines(), start=1):
         caption, tab, name = line.partition("\t")
         if number == 1 and caption.strip().lower() == "caption":
             continue

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from clip_bench import files
 from clip_bench.errors import UsageError
 
 SUFFIXES = (".csv", ".json")
@@ -45,8 +47,8 @@ def _rows(path: Path, suffix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if suffix not in SUFFIXES:
         msg = "neither JSON nor CSV by its name"
         raise ValueError(msg)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        yield from _csv_rows(file) if suffix == ".csv" else _json_rows(file.read())
+    stored = files.read(path).decode("utf-8-sig")
+    yield from _csv_rows(io.StringIO(stored, newline="")) if suffix == ".csv" else _json_rows(stored)
 
 
 def _json_rows(source: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
-import os
-import stat
 import struct
 import warnings
 import zlib
@@ -16,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from clip_bench import files
 from clip_bench.data import NO_LABEL, Picture, Samples, assemble, captions, take
 from clip_bench.errors import UsageError
 
@@ -31,7 +29,7 @@ FORMATS = (
 TEMPLATE = "a photo of a {}."  # the plain one of CLIP's prompts (Radford et al. 2021, section 3.1.4)
 ACCEPTED = f"accepted: a folder of class folders with pictures, or pictures with captions ({captions.ACCEPTED})"
 NARROWEST = 64  # the longer side over the shorter: open_clip's transform makes 224 × 14336 pixels of 1 × 64
-LARGEST = 1 << 28  # bytes of a file that is read at all
+LARGEST = 1 << 28  # bytes of a picture's file: a BMP of as many pixels as are decoded has no more
 # What Pillow's decoders raise on damaged files, besides its own errors.
 DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, struct.error, zlib.error)
 
@@ -88,12 +86,12 @@ def caption_set(path: Path) -> Samples:
     Raises:
         UsageError: the file is missing, not alone, or of another form, or nothing in it is usable.
     """
-    files = _caption_files(path) if path.is_dir() else [path]
-    if len(files) != 1:
-        msg = f"{path}: {', '.join(file.name for file in files) or 'no JSON or CSV'}; name one file of captions"
+    told_by = _caption_files(path) if path.is_dir() else [path]
+    if len(told_by) != 1:
+        msg = f"{path}: {', '.join(file.name for file in told_by) or 'no JSON or CSV'}; name one file of captions"
         raise UsageError(msg)
-    root = files[0].parent
-    told, problems = captions.parse(files[0])
+    root = told_by[0].parent
+    told, problems = captions.parse(told_by[0])
     good, bad = _gather(root, told)
     if not good:
         raise _nothing(path, "no usable picture with a caption", [*problems, *bad])
@@ -149,21 +147,12 @@ def _gather(root: Path, names: Iterable[str]) -> tuple[list[Picture], list[str]]
 
 
 def stored(path: Path) -> bytes:
-    """What the regular file at *path* holds: nothing waits for a pipe, and no file is larger than memory.
+    """What the regular file at *path* holds, if that is at most :data:`LARGEST` bytes.
 
     Raises:
-        OSError: it is none, is larger than :data:`LARGEST`, or cannot be read.
+        OSError: as :func:`clip_bench.files.read`.
     """
-    state = path.stat()
-    if stat.S_ISDIR(state.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(state.st_mode):
-        msg = "no regular file"
-        raise OSError(msg)
-    if state.st_size > LARGEST:
-        msg = f"{state.st_size} bytes: more than {LARGEST} are not read"
-        raise OSError(msg)
-    return path.read_bytes()
+    return files.read(path, LARGEST)
 
 
 def decode(stored: bytes) -> Image.Image:

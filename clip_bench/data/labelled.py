@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from clip_bench import files
 from clip_bench.data import captions, classes, pickles
 from clip_bench.data.listing import Entry, Listing, file
 from clip_bench.errors import UsageError
@@ -155,7 +156,7 @@ def _listed(rows: Iterable[tuple[str, str]], root: Path, places: list[str], numb
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        return [line for line in files.text(path).splitlines() if line.strip()]
     except (OSError, ValueError) as exc:
         msg = f"{path}: {getattr(exc, 'strerror', None) or 'no text in UTF-8'}; a list has lines of FILE label"
         raise UsageError(msg) from exc

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL.Image import Image
 
+from clip_bench import plain
 from clip_bench.data import NO_LABEL, Picture, Samples, assemble, folders
 from clip_bench.errors import UsageError
 
@@ -70,7 +71,7 @@ def told(problems: Sequence[str]) -> str:
     if not problems:
         return ""
     rest = len(problems) - SHOWN
-    shown = "; ".join(problems[:SHOWN])
+    shown = "; ".join(map(plain.line, problems[:SHOWN]))
     return f"; {len(problems):,} left out: {shown}{f'; and {rest:,} more' if rest > 0 else ''}"
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clip_bench import files
 from clip_bench.errors import UsageError
 
 KINDS = frozenset({"b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"})
@@ -37,7 +38,7 @@ def read(path: Path) -> dict[str, Any]:
         UsageError: it is no pickle of a dictionary, or holds something else than arrays and builtin containers.
     """
     try:
-        found = _Reader(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        found = _Reader(io.BytesIO(files.read(path)), encoding="bytes").load()
         if not isinstance(found, dict):
             msg = "no dictionary"
             raise ValueError(msg)  # noqa: TRY004  the value of a file, not the type of an argument

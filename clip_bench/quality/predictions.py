@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from clip_bench.errors import UsageError
 
 KEPT = 5
-BEST = re.compile(r"(?P<number>\d+):(?P<score>[0-9.e+-]+)")
+BEST = re.compile(r"(?P<number>\d{1,9}):(?P<score>[0-9.e+-]{1,40})")
+LABEL = re.compile(r"\d{1,9}")
 FORM = "a line is FILE, LABEL and up to five NUMBER:SCORE with tabs between, as clip-bench evaluate writes them"
 
 
@@ -77,7 +78,7 @@ def parsed(line: str, where: str) -> Prediction:
     """
     file, *rest = line.rstrip("\r\n").split("\t")
     label, best = rest[:1], [BEST.fullmatch(part) for part in rest[1:]]
-    if not file or not label or not label[0].isdecimal() or len(best) > KEPT or not all(best):
+    if not file or not label or not LABEL.fullmatch(label[0]) or len(best) > KEPT or not all(best):
         msg = f"{where}: {line.strip()[:80]!r}; {FORM}"
         raise UsageError(msg)
     numbers = [match["number"] for match in best if match]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from clip_bench import files
 from clip_bench.errors import UsageError
 from clip_bench.record import Work
 from clip_bench.report import naming, peaks
@@ -112,13 +114,13 @@ def read(path: Path) -> tuple[Published, ...]:
     """
     names = [field.name for field in fields(Published)]
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            lacking = ", ".join(name for name in names if name not in (reader.fieldnames or ()))
-            if lacking:
-                msg = f"{path}: no column {lacking}; published rows have {','.join(names)}"
-                raise UsageError(msg)
-            rows = tuple(_row(path, reader.line_num, dict(each), names) for each in reader)
+        stored = files.read(path).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(stored, newline=""), strict=True)
+        lacking = ", ".join(name for name in names if name not in (reader.fieldnames or ()))
+        if lacking:
+            msg = f"{path}: no column {lacking}; published rows have {','.join(names)}"
+            raise UsageError(msg)
+        rows = tuple(_row(path, reader.line_num, dict(each), names) for each in reader)
     except (OSError, UnicodeDecodeError, csv.Error) as exc:
         msg = f"{path}: cannot be read as CSV ({getattr(exc, 'strerror', None) or exc}); give a file of published rows"
         raise UsageError(msg) from exc

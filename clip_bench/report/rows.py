@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from clip_bench import finding, jsonfile, specs
+from clip_bench import files, finding, jsonfile, specs
 from clip_bench.errors import UsageError
 from clip_bench.finding import Finding
 from clip_bench.record import Boundary, Cold, Entry, Outcome, Quality, Record, Run, from_file
@@ -97,10 +97,10 @@ def collect(paths: Iterable[Path]) -> tuple[list[Run], list[Finding]]:
 def _begun(path: Path) -> bool:
     """Whether a file that is no JSON may be a run or a finding that was cut short, or cannot be read at all."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        stored = files.read(path)
     except OSError:
         return True
-    return any(f'"{key}"' in text for key in ("outcomes", finding.KEY))
+    return any(f'"{key}"'.encode() in stored for key in ("outcomes", finding.KEY))
 
 
 def frame(runs: Sequence[Run]) -> pd.DataFrame:

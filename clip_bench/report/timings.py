@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clip_bench import files
 from clip_bench.errors import UsageError
 from clip_bench.report.figures import ABSENT, clean, fixed, markdown, millis, unproven
 from clip_bench.timing.percentiles import CONFIDENCE, SHOWN, Bound, bound, needed
@@ -54,7 +55,7 @@ def read(path: Path, unit: str = "s") -> dict[str, tuple[float, ...]]:
         UsageError: the file cannot be read, or has no times in it; the message names it and what would be read.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = files.text(path)
     except (OSError, UnicodeDecodeError) as exc:
         msg = f"{path}: cannot be read ({getattr(exc, 'strerror', None) or 'no text'}); give {KINDS}"
         raise UsageError(msg) from exc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import quote
 
+from clip_bench import files
 from clip_bench.errors import UsageError
 from clip_bench.report import naming
 from clip_bench.specs import Tower
@@ -130,8 +132,8 @@ def load(folder: Path = HERE) -> dict[str, tuple[Row, ...]]:
 
 def _read(path: Path) -> tuple[Row, ...]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            head, *lines = csv.reader(file, strict=True)
+        stored = files.read(path).decode("utf-8-sig")
+        head, *lines = csv.reader(io.StringIO(stored, newline=""), strict=True)
     except (OSError, ValueError, csv.Error) as exc:
         msg = f"{path}: cannot be read as CSV ({exc}); its first line is {','.join(FACTS)} and columns of figures"
         raise UsageError(msg) from exc

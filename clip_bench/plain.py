@@ -1,0 +1,10 @@
+"""What a terminal is given: names and messages come from files, and files may hold anything."""
+
+from __future__ import annotations
+
+
+def line(text: str) -> str:
+    r"""*text* as one line that shows what cannot be printed: ``\n``, ``\x1b`` of an escape sequence, ``\udcff`` of no UTF-8."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
