@@ -105,7 +105,7 @@ def listed(folder: Path) -> list[str]:
         UsageError: there is no such folder, or no picture in it.
     """
     if not folder.is_dir():
-        msg = f"{folder}: no such folder"
+        msg = f"{folder}: no such folder; give one of pictures"
         raise UsageError(msg)
     found = []
     for root, inside, files in os.walk(folder):
@@ -151,7 +151,7 @@ def decoded(names: Sequence[str], plan: Plan, pool: ThreadPoolExecutor) -> Itera
     """Each file's pixels, or what is wrong with it, in order; *pool* is ahead by some batches."""
     waiting: deque[tuple[str, Future[NDArray[Any] | str]]] = deque()
     for name in names:
-        waiting.append((name, pool.submit(_read, plan.folder / name, plan.transform)))
+        waiting.append((name, pool.submit(_read, plan.folder, name, plan.transform)))
         if len(waiting) > AHEAD * plan.batch + plan.workers:
             first, future = waiting.popleft()
             yield first, future.result()
@@ -198,10 +198,13 @@ def halves(plan: Plan, encode: Embed, names: Sequence[str], clock: Callable[[], 
     return Halves(preprocess_s=preprocess_s, inference_s=(clock() - began) / count)
 
 
-def _read(path: Path, transform: Transform) -> NDArray[Any] | str:
-    """The picture at *path* as the model takes it, or why there is none."""
+def _read(folder: Path, name: str, transform: Transform) -> NDArray[Any] | str:
+    """The picture called *name* as the model takes it, or why there is none."""
     try:
-        return transform(folders.stored(path))
+        name.encode()
+        return transform(folders.stored(folder / name))
+    except UnicodeEncodeError:
+        return "its name is no UTF-8, which Parquet takes alone: rename it"
     except OSError as exc:
         return exc.strerror or str(exc)
     except UsageError as exc:
@@ -266,8 +269,11 @@ def _begun(plan: Plan) -> Begun:
     """What is done of *plan*: in the output if that is whole, else in the parts.
 
     Raises:
-        UsageError: it is of another recipe, or no file of ours.
+        UsageError: it is of another recipe, or no file of ours, or none at all.
     """
+    if plan.out.exists() and not plan.out.is_file():
+        msg = f"{plan.out} is no regular file: give another -o"
+        raise UsageError(msg)
     if plan.out.exists():
         paths = [plan.out]
         shutil.rmtree(plan.parts, ignore_errors=True)  # it was killed after it had joined them

@@ -18,6 +18,8 @@ def read(path: Path, most: int = LARGEST) -> bytes:
     Raises:
         OSError: it is no regular file, is larger than *most* bytes, or cannot be read; ``strerror`` says which.
     """
+    if "\0" in str(path):
+        raise _refused(path, "no file has a zero byte in its name")
     _judge(path, path.stat(), most)  # before it is opened, which a device may take for more than a question
     with open(path, "rb", opener=_unwaiting) as file:  # Path.open takes no opener; it may have become a pipe since
         _judge(path, os.fstat(file.fileno()), most)

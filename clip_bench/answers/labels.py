@@ -33,6 +33,9 @@ def parse(given: str) -> tuple[str, ...]:
         raise UsageError(msg)
     parts = given.removeprefix("[").removesuffix("]").split(",") if lines is None else lines
     labels = tuple(filter(None, (part.strip() for part in parts)))
+    if any("\ud800" <= letter <= "\udfff" for label in labels for letter in label):
+        msg = f"--labels {given}: no text in UTF-8; give a file of it, with a label per line"
+        raise UsageError(msg)
     if not labels:
         msg = f"--labels {given}: no label; give a file with a label per line, or labels between commas"
         raise UsageError(msg)

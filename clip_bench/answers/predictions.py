@@ -45,7 +45,7 @@ def tally(path: Path) -> tuple[str, int, Tally]:
                 counted.add(found)
                 highest = max(highest, found.label, *(each for each, _ in found.best), 0)
     except OSError as exc:
-        msg = f"{path}: {exc.strerror or exc}"
+        msg = f"{path}: {exc.strerror or exc}; give what clip-bench evaluate --predictions wrote"
         raise UsageError(msg) from exc
     given = told.get("classes", "")
     classes = int(given) if COUNT.fullmatch(given) else highest + 1

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +23,12 @@ from clip_bench.specs import ModelSpec
 
 UNSAFE = re.compile(r"[^\w ,.()'+-]")
 TOGETHER = 1000  # texts that are tokenized at once
+LARGEST = 1 << 20  # bytes of an npz, packed and unpacked: a hundred times what tokens and a long text take
+# What numpy and zipfile raise on a damaged file: RuntimeError asks for a password, or knows no such compression.
+DAMAGE = (
+    OSError, ValueError, TypeError, LookupError, EOFError, AttributeError, RuntimeError, OverflowError, SyntaxError, struct.error,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
 LONGEST = 100  # characters of a text that stand in a file's name
 
 
@@ -77,6 +87,14 @@ def _names(texts: Sequence[str]) -> Mapping[str, str]:
     }
 
 
+def _check(stored: Any) -> None:  # noqa: ANN401  numpy tells no type of what an npz opens as
+    """ValueError where what np.load made is no archive, or one that unpacks to more than :data:`LARGEST` bytes."""
+    archive = stored.zip if isinstance(stored, np.lib.npyio.NpzFile) else None
+    if archive is None or sum(each.file_size for each in archive.infolist()) > LARGEST:
+        msg = f"no npz, or one of more than {LARGEST} bytes"
+        raise ValueError(msg)
+
+
 def _read(spec: ModelSpec, folder: Path) -> dict[str, NDArray[np.int64]]:
     paths = sorted(folder.glob("*.npz"))
     if not paths:
@@ -85,9 +103,10 @@ def _read(spec: ModelSpec, folder: Path) -> dict[str, NDArray[np.int64]]:
     found = {}
     for path in paths:
         try:
-            with np.load(io.BytesIO(files.read(path)), allow_pickle=False) as stored:
+            with np.load(io.BytesIO(files.read(path, LARGEST)), allow_pickle=False) as stored:
+                _check(stored)
                 tokens, text, model = stored["tokens"], str(stored["text"]), str(stored["model"])
-        except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as exc:
+        except DAMAGE as exc:
             msg = f"{path}: no npz with tokens, text and model; make it anew with clip-bench tokens"
             raise UsageError(msg) from exc
         if model != spec.name or tokens.shape != (1, spec.context) or not np.issubdtype(tokens.dtype, np.integer):

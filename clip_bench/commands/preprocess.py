@@ -86,7 +86,7 @@ def _stored(path: Path) -> tuple[dict[str, bytes], dict[str, str]]:
         raise UsageError(msg)
     files = {path.name: path}
     if path.is_dir():
-        inside = {below.relative_to(path): below for below in sorted(path.rglob("*")) if below.is_file()}
+        inside = {below.relative_to(path): below for below in sorted(path.rglob("*")) if not below.is_dir()}
         shown = (name for name in inside if not any(part.startswith(".") for part in name.parts))
         files = {name.as_posix(): inside[name] for name in shown}
     stored, unread = {}, {} if files else {path.name: "an empty folder"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -75,7 +76,7 @@ def _listing(name: str, index: Path, root: Path | None, form: Callable[[Path, li
         raise UsageError(msg) from exc
     base, entries = root or index.parent, []
     for given, told in found.items():
-        words = tuple(dict.fromkeys(filter(None, (" ".join(caption.split()) for caption in told))))
+        words = tuple(dict.fromkeys(filter(None, (" ".join(captions.whole(caption).split()) for caption in told))))
         at = _at(base, given)
         if at and words:
             entries.append(file(base, given, captions=words, at=at))
@@ -92,10 +93,7 @@ def _at(base: Path, name: str) -> str:
     """Where *name* lies in *base*: as told, or in one of the usual folders, its own folders aside."""
     last = name.rpartition("/")[2]
     places = (f"{folder}/{each}".lstrip("/") for each in dict.fromkeys((name, last)) for folder in FOLDERS)
-    try:
-        return next((place for place in places if (base / place).is_file()), "")
-    except ValueError:  # a zero byte
-        return ""
+    return next((place for place in places if os.path.isfile(base / place)), "")  # noqa: PTH113  Path's raises for a long name
 
 
 def _form(index: Path) -> Callable[[Path, list[str]], Told]:

@@ -92,6 +92,11 @@ def inside(name: str) -> str:
     return path.as_posix()
 
 
+def whole(text: str) -> str:
+    """*text* as UTF-8 can hold it: half a character, which JSON can spell, becomes a question mark."""
+    return text.encode(errors="replace").decode()
+
+
 def _captions(row: Mapping[Any, Any], name: str) -> tuple[str, ...]:
     if None in row:  # where csv.DictReader puts fields beyond the last column
         msg = f"{name}: more fields than columns: put a caption with commas in quotes"
@@ -101,7 +106,7 @@ def _captions(row: Mapping[Any, Any], name: str) -> tuple[str, ...]:
     if not isinstance(given, list | tuple) or not all(isinstance(caption, str) for caption in given):
         msg = f"{name}: captions that are no strings"
         raise ValueError(msg)
-    captions = tuple(filter(None, (caption.strip() for caption in given)))
+    captions = tuple(filter(None, (whole(caption).strip() for caption in given)))
     if not captions:
         msg = f"{name}: no caption"
         raise ValueError(msg)

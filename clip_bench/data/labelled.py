@@ -142,9 +142,8 @@ def _listed(rows: Iterable[tuple[str, str]], root: Path, places: list[str], numb
         except ValueError as exc:
             problems.append(str(exc))
             continue
-        at = next(
-            (place for place in (f"{each}/{name}".lstrip("/") for each in places) if (root / place).is_file()), ""
-        )
+        inside = (f"{each}/{name}".lstrip("/") for each in places)
+        at = next((place for place in inside if os.path.isfile(root / place)), "")  # noqa: PTH113  Path's raises for a long name
         if label not in numbers:
             problems.append(f"{name}: {f'no class is called {label!r}' if label else 'no label'}")
         elif not at:

@@ -242,6 +242,8 @@ def tokens(spec: ModelSpec, texts: Sequence[str]) -> NDArray[np.int64]:
 def tokenizer(spec: ModelSpec) -> Callable[[Sequence[str]], NDArray[np.int64]]:
     """open_clip's own tokenizer, from texts to ids, (n, context) int64: made once for many calls.
 
+    Half a character, which JSON can hold and UTF-8 cannot, is read as a question mark.
+
     Raises:
         UnavailableError: the tokenizer needs a package that is not installed, or a file that is not on this machine.
     """
@@ -260,7 +262,9 @@ def tokenizer(spec: ModelSpec) -> Callable[[Sequence[str]], NDArray[np.int64]]:
             raise UnavailableError(msg) from exc
 
     def tokenized(texts: Sequence[str]) -> NDArray[np.int64]:
-        ids: NDArray[np.int64] = encode(list(texts)).numpy().astype(np.int64)
+        ids: NDArray[np.int64] = (
+            encode([text.encode(errors="replace").decode() for text in texts]).numpy().astype(np.int64)
+        )
         return ids
 
     return tokenized

@@ -6,7 +6,10 @@ import functools
 import json
 import logging
 import pickle
+import struct
+import tarfile
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +25,12 @@ from clip_bench.store import sha256_file
 if TYPE_CHECKING:
     from open_clip import CLIP
     from torch import Tensor, nn
+
+# What torch raises on what is no checkpoint, and what open_clip does on tensors of another model.
+DAMAGE = (
+    pickle.UnpicklingError, OSError, RuntimeError, EOFError, AttributeError, TypeError, ValueError, LookupError, AssertionError,
+    OverflowError, MemoryError, struct.error, tarfile.TarError, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def locate(spec: ModelSpec, *, folder: Path | None, store_root: Path) -> Path:
@@ -96,7 +105,11 @@ def load(spec: ModelSpec, *, folder: Path | None, store_root: Path) -> tuple[nn.
         sha256 = _sha256(path)
         state = state_dict(spec, path)
         model = architecture(spec)
-        state = _converted(model, state)
+        try:
+            state = _converted(model, state)
+        except DAMAGE as exc:
+            msg = f"{path}: these are not weights of {spec.architecture}: {_first(exc)}; give a checkpoint of it"
+            raise UsageError(msg) from exc
     _fill(spec, model, state)
     return model.eval(), sha256
 
@@ -183,14 +196,18 @@ def _hashed(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001  part 
     return sha256_file(path)
 
 
+def _first(exc: Exception) -> str:
+    return next(iter(str(exc).splitlines()), "") or type(exc).__name__
+
+
 def _safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return load_file(path)
-    except SafetensorError as exc:
-        msg = f"{path} is not a safetensors file: {exc}"
+    except (SafetensorError, *DAMAGE) as exc:
+        msg = f"{path} is not a safetensors file: {_first(exc)}; get it anew"
         raise UsageError(msg) from exc
 
 
@@ -204,7 +221,7 @@ def _pickled(path: Path) -> dict[str, Tensor]:
             stored = torch.load(path, map_location="cpu", weights_only=True)
         stored = stored.get("state_dict", stored)
         return {name.removeprefix("module."): torch.as_tensor(value) for name, value in stored.items()}
-    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, TypeError, ValueError) as exc:
+    except DAMAGE as exc:
         msg = f"{path} is not a plain state dict (a TorchScript archive, or code?): convert it to safetensors"
         raise UsageError(msg) from exc
 
@@ -231,6 +248,15 @@ def _fill(spec: ModelSpec, model: nn.Module, state: dict[str, Tensor]) -> None:
     if wrong := sorted(name for name in own | given if own.get(name) != given.get(name)):
         shown = ", ".join(f"{name} is {given.get(name, 'missing')}, not {own.get(name, 'known')}" for name in wrong[:3])
         msg = f"{spec.name}: these are not weights of {spec.architecture}: {len(wrong)} tensors differ: {shown}"
+        raise UsageError(msg)
+    kinds = {name: value.is_floating_point() for name, value in model.state_dict().items()}
+    if wrong := [name for name, value in state.items() if kinds[name] and not value.is_floating_point()]:
+        msg = (
+            f"{spec.name}: {wrong[0]} is {state[wrong[0]].dtype}, not a floating-point number: give weights as trained"
+        )
+        raise UsageError(msg)
+    if wrong := [name for name, value in state.items() if kinds[name] and not value.float().sum().isfinite()]:
+        msg = f"{spec.name}: {wrong[0]} holds what is no finite number: get the checkpoint anew"
         raise UsageError(msg)
     model.load_state_dict(state)
 

@@ -18,6 +18,7 @@ from clip_bench.data.folders import DAMAGE, FORMATS
 from clip_bench.errors import UsageError
 
 CHANNELS = {"L": "mono", "RGB": "rgb", "RGBA": "rgba"}  # kornia-rs's names for the modes whose PNG it decodes
+END = b"\0\0\0\0IEND\xaeB`\x82"  # a PNG's last chunk, which Pillow heeds and kornia-rs does not
 _REMARKS = threading.Lock()  # the filters of warnings are the process's
 
 
@@ -64,7 +65,7 @@ def fastest(stored: bytes) -> Image.Image:
         UsageError: as :func:`picture`.
     """
     image = opened(stored)
-    if isinstance(image, PngImageFile) and _plain(image) and _kornia():
+    if isinstance(image, PngImageFile) and stored.endswith(END) and _plain(image) and _kornia():
         return _from_kornia(stored, image) or loaded(image)
     return loaded(image)
 

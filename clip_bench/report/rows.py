@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -69,12 +70,12 @@ def collect(paths: Iterable[Path]) -> tuple[list[Run], list[Finding]]:
     Raises:
         UsageError: a named file is neither, or one is damaged or of another schema.
     """
-    runs: dict[Path, Run] = {}
-    findings: dict[Path, Finding] = {}
+    runs: dict[str, Run] = {}
+    findings: dict[str, Finding] = {}
     foreign = 0
     for path in paths:
         for file in sorted(path.rglob("*.json")) if path.is_dir() else [path]:
-            if (key := file.resolve()) in runs or key in findings:
+            if (key := os.path.realpath(file)) in runs or key in findings:
                 continue
             try:
                 data = jsonfile.load(file, "give the JSON file of a run")
