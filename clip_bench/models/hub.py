@@ -46,7 +46,7 @@ def download(weights: Weights) -> tuple[Path, str]:
     """
     try:
         import huggingface_hub as hub
-        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     except ImportError as exc:
         msg = "huggingface-hub is missing: pip install 'clip-bench[suite]'"
         raise UnavailableError(msg) from exc
@@ -60,6 +60,8 @@ def download(weights: Weights) -> tuple[Path, str]:
             path = hub.hf_hub_download(
                 weights.repo, file, revision=weights.revision, endpoint=endpoint, etag_timeout=TIMEOUT_S
             )
+        except LocalEntryNotFoundError as exc:  # what answered is no hub, such as a page to log in
+            raise UnavailableError(_line(exc.__cause__ or exc)) from exc
         except EntryNotFoundError:
             continue
         except _failures() as exc:

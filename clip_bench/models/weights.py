@@ -59,7 +59,15 @@ def locate(spec: ModelSpec, *, folder: Path | None, store_root: Path) -> Path:
             found, published = hub.download(weights)
         except UnavailableError as exc:
             raise UnavailableError(_how(spec, str(exc))) from exc
-        _verify(spec, found, weights.sha256 or published)
+        if published and (actual := _sha256(found)) != published:
+            found.resolve().unlink()  # or the next run would find it
+            found.unlink()
+            msg = (
+                f"{spec.name}: the sha256 of what {weights.repo} sent begins {actual[:12]}, published is {published[:12]};"
+                " it was removed: run again"
+            )
+            raise CorruptError(msg)
+        _verify(spec, found, weights.sha256)
     held.hold(found, _sha256(found), weights, store_root)
     return found
 
