@@ -87,8 +87,10 @@ def test_a_file_without_a_heading_is_read_too(tmp_path):
         "a.png\t3\t3:0.9\t",
         "a.png\t3\t3:e",
         "\x00\xff",
+        f"a.png\t{'3' * 5000}\t3:0.9",
+        f"a.png\t3\t{'3' * 5000}:0.9",
     ],
-    ids=list("abcdefghijk"),
+    ids=list("abcdefghijklm"),
 )
 def test_a_line_of_another_form_is_named(tmp_path, line):
     (tmp_path / "p.txt").write_text(f"a.png\t3\t3:0.9\n{line}\n", encoding="utf-8")

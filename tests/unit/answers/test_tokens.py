@@ -78,6 +78,26 @@ def test_a_broken_file_is_named(saved, content):
         tokens.reader(SPEC, saved)
 
 
+def test_a_file_that_is_packed_in_an_unknown_way_is_named(saved):
+    """The fuzzer found that zipfile raises NotImplementedError."""
+    whole = (saved / "odd.npz", next(saved.glob("*.npz")).read_bytes())
+    entry, listed = whole[1].index(b"PK\x03\x04"), whole[1].index(b"PK\x01\x02")
+    broken = bytearray(whole[1])
+    broken[entry + 8] = broken[listed + 10] = 77
+    whole[0].write_bytes(bytes(broken))
+
+    with pytest.raises(UsageError, match=r"odd\.npz: no npz"):
+        tokens.reader(SPEC, saved)
+
+
+def test_a_file_that_unpacks_to_more_than_tokens_take_is_refused(saved):
+    np.savez_compressed(saved / "vast.npz", tokens=np.zeros((1, tokens.LARGEST), np.int64), text="a", model=SPEC.name)
+    assert (saved / "vast.npz").stat().st_size < tokens.LARGEST
+
+    with pytest.raises(UsageError, match=r"vast\.npz: no npz"):
+        tokens.reader(SPEC, saved)
+
+
 def test_an_empty_folder_says_how_to_fill_it(tmp_path):
     with pytest.raises(UsageError, match=r"no npz in it; make them: clip-bench tokens"):
         tokens.reader(SPEC, tmp_path)

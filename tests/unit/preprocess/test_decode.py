@@ -94,6 +94,14 @@ def test_a_damaged_file_is_refused_in_one_line_or_decoded_as_pillow_does(name, a
     assert not isinstance(slow, str) or "\n" not in slow
 
 
+@pytest.mark.parametrize("end", [b"IMND", b"IEND"], ids=["name", "sum"])
+def test_a_picture_whose_last_chunk_is_damaged_is_decoded_as_pillow_does(end):
+    """The fuzzer found that kornia-rs does not look at it."""
+    broken = FILES["colours"][:-8] + end + b"\xaeB`\x83"
+
+    assert np.array_equal(told(decode.picture, broken), told(decode.fastest, broken))
+
+
 def wide(width, height):
     """A PNG that claims a size, and has next to no pixels."""
     head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
