@@ -104,7 +104,7 @@ def split(listing: Listing, calibration: int, evaluation: int) -> tuple[Samples,
         last = {row: picture for row, picture in first.items() if picture.sha256 == spared}
         first = {row: picture for row, picture in first.items() if picture.sha256 != spared}
     if not first or (calibration and not last):
-        msg = f"{listing.summary()}: calibration and evaluation need two different pictures"
+        msg = f"{listing.summary(problems[len(listing.problems) :])}: calibration and evaluation need two different pictures"
         raise UsageError(msg)
     noted = tuple(dict.fromkeys(problems))
     return _samples(listing, last, noted), _samples(listing, first, noted)

@@ -131,7 +131,7 @@ def test_bad_pictures_are_a_line_each_and_the_good_ones_are_done(ran, mixed, com
     assert not [name for name in GOOD if lines_of(name, out + err)]
 
 
-def test_a_name_that_is_no_text_costs_its_picture_alone(ran, mixed):
+def test_a_name_that_is_not_in_unicode_costs_its_picture_alone(ran, mixed):
     for name in BAD:
         (mixed / name).unlink()
     GOOD["a.png"](mixed / os.fsdecode(b"\xff.png"))
@@ -181,7 +181,7 @@ def test_what_the_system_refuses_is_one_line(ran, monkeypatch, mixed):
 
 
 ONE_FILE = {
-    "report": ["report", "{}"],
+    "pages": ["report", "{}"],
     "compare": ["compare", "{}", "{}"],
     "history": ["history", "{}"],
     "best": ["best", "{}"],
@@ -284,7 +284,7 @@ def test_captions_with_half_a_character_are_indexed(ran, tmp_path):
     assert (status, err) == (0, [])
 
 
-def test_labels_may_be_anything_that_is_text(ran, tmp_path):
+def test_labels_may_be_any_words(ran, tmp_path):
     GOOD["a.png"](tmp_path / "a.png")
     many = "word " * 10_000
     stored = f"\ufeffa red star\r\n\r\n   \r\na red star\r\n{many}\r\n\N{GRINNING FACE}\r\na\0b\r\n\x1b[31mred\x07\r\n"
@@ -298,7 +298,7 @@ def test_labels_may_be_anything_that_is_text(ran, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["score", "tokens"])
-def test_an_argument_that_is_no_text_is_one_line(ran, tmp_path, command):
+def test_an_argument_that_is_not_in_unicode_is_one_line(ran, tmp_path, command):
     GOOD["a.png"](tmp_path / "a.png")
     arguments = ["score", "a.png"] if command == "score" else ["tokens", "--model", "shapes_tiny"]
 

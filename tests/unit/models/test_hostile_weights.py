@@ -126,7 +126,7 @@ def test_a_pickle_of_something_else_is_refused(refused, tmp_path, content):
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zipped", "legacy"])
-def test_a_damaged_pickle_is_refused_whatever_torch_raises(tmp_path, zipped):
+def test_a_damaged_pickle_is_refused_whatever_its_reader_raises(tmp_path, zipped):
     """The fuzzer found AssertionError, OSError and others."""
     path = tmp_path / "w.pt"
     torch.save({"state_dict": {"a": torch.ones(2)}}, path, _use_new_zipfile_serialization=zipped)
