@@ -30,7 +30,7 @@ def test_ids_as_the_tokenizer_builds_them_pass():
         ([START, -1, END, 0, 0, 0], "hold ids out of range"),
     ],
 )
-def test_a_text_that_is_built_otherwise_is_counted(row, what):
+def test_ids_that_are_built_otherwise_are_counted(row, what):
     assert only(fed.tokenized(np.array([*RIGHT.tolist(), row]))) == f"tokens: 1 of 3 texts {what}"
 
 
