@@ -17,7 +17,18 @@ from clip_bench.record import Outcome
 from clip_bench.specs import Load, Pattern
 from clip_bench.timing.paired import Interval
 
-SCRIPTS = ("overhead", "benchmark_app", "ratios", "cost", "embed", "preprocess", "rewrites", "pages", "rebuilt", "kills")
+SCRIPTS = (
+    "overhead",
+    "benchmark_app",
+    "ratios",
+    "cost",
+    "embed",
+    "preprocess",
+    "rewrites",
+    "pages",
+    "rebuilt",
+    "kills",
+)
 
 
 @pytest.fixture
