@@ -6,17 +6,32 @@ import gc
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from clip_bench import backends, ceilings, gaps, machine, matrix, pipeline, progress, record, settings, witness
+from clip_bench import (
+    backends,
+    ceilings,
+    gaps,
+    journal,
+    machine,
+    matrix,
+    pipeline,
+    progress,
+    record,
+    settings,
+    supervise,
+    witness,
+)
 from clip_bench.errors import ClipBenchError, PlacementError, UnavailableError, UnsupportedError, UsageError
+from clip_bench.journal import Journal
 from clip_bench.ledger import Ledger
 from clip_bench.record import Entry, Outcome
 from clip_bench.report import figures, github, missed, narrow, platforms, profiles, rows, spent, tables
@@ -29,6 +44,7 @@ ENDED = {
     PlacementError: Outcome.FALLBACK,
     MemoryError: Outcome.OUT_OF_MEMORY,
 }
+EXHAUSTED = re.compile(r"out ?of ?memory|can(no|')t allocate memory|bad[ _]alloc", re.IGNORECASE)  # what runtimes say
 
 
 SETTINGS = pytest.StashKey[settings.Settings]()
@@ -36,6 +52,9 @@ BACKENDS = pytest.StashKey[Mapping[str, backends.Backend]]()
 CASES = pytest.StashKey[dict[str, Case]]()
 LEDGER = pytest.StashKey[Ledger]()
 RUN = pytest.StashKey[Path | None]()
+JOURNAL = pytest.StashKey[Path | None]()  # where it is to be
+SUPERVISED = pytest.StashKey[bool]()
+HEARD = pytest.StashKey[list[dict[str, object]]]()  # the reports of the cell under way, as JSON data
 CELL = pytest.StashKey[Case]()
 SKIPPED = pytest.StashKey[dict[str, str]]()
 SELECTED = pytest.StashKey[list[Case]]()
@@ -47,6 +66,9 @@ COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 EXCUSED = {Outcome.SKIPPED, Outcome.UNSUPPORTED}  # what a machine or a runtime cannot do; the others are wrong
 GITHUB_FILE = "GITHUB_STEP_SUMMARY"  # names the file that GitHub shows on the page of a job
 SHOWN = "clip_bench_case"  # the report property of a test that is a cell
+ROOFS = "ceilings"  # what the journal calls their measurement, which may die as a cell may
+SAME = ("name", "cpu", "isa", "os", "python", "runtimes", "threads", "accelerators")  # of a machine's facts
+ENDED_WELL = {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,10 +93,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how the run is summed up: for a terminal, or for the page of a CI job, in $GITHUB_STEP_SUMMARY if it is set",
     )
     group.addoption("--reports", type=Path, metavar="DIR", help="write the run to DIR/<machine>/<run>.json")
+    group.addoption(
+        "--journal",
+        type=Path,
+        metavar="FILE",
+        help="keep what ends in FILE until the run is written, or go on with the run in it (default: DIR/<run>.jsonl)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options, lay out the matrix, and register a mark for each of its words."""
+    config.stash[SUPERVISED] = supervise.follow()
     try:
         config.stash[SETTINGS] = settings.checked(vars(config.option))
         config.stash[BACKENDS] = backends.discover()
@@ -86,16 +115,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{word}: cells with this word in their id")
     logging.getLogger("clip_bench").setLevel(logging.INFO)
     config.stash[LEDGER] = Ledger(cases=config.stash[CASES])
-    config.stash[SKIPPED] = {}
+    config.stash[SKIPPED], config.stash[HEARD] = {}, []
     config.pluginmanager.register(Skips(config.stash[SKIPPED]))
     config.stash[CEILINGS] = {}
     config.stash[BEGAN] = conditions.snapshot()
-    config.stash[RUN] = None
+    config.stash[RUN], config.stash[JOURNAL] = None, config.getoption("--journal")
     if (reports := config.getoption("--reports")) is not None:
+        config.stash[JOURNAL] = config.stash[JOURNAL] or journal.fresh(reports)
         name = machine.facts(config.stash[SETTINGS].threads)["name"]
-        run = reports / str(name) / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.json"
-        config.stash[RUN] = run
-        config.stash[LEDGER].journal = run.with_suffix(".jsonl")
+        config.stash[RUN] = reports / str(name) / f"{config.stash[JOURNAL].stem}.json"
 
 
 def words(case: Case) -> set[str]:
@@ -127,7 +155,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Remember which cell an item is."""
+    """Remember which cell an item is, and begin or go on with the journal."""
     for item in items:
         if isinstance(item, pytest.Function) and hasattr(item, "callspec") and set(AXES) <= set(item.callspec.params):
             item.stash[CELL] = config.stash[CASES][item.callspec.id]
@@ -135,6 +163,50 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[SELECTED] = [item.stash[CELL] for item in items if CELL in item.stash]
     if items and len(config.stash[SELECTED]) == len(items) and (reporter := _reporter(config)):
         reporter.showfspath = False  # no line with the file's name before the line of each cell
+    alone = not hasattr(config, "workerinput")  # pytest-xdist's workers time nothing, and share the options
+    if alone and config.stash[SELECTED] and config.stash[JOURNAL] is not None and not config.option.collectonly:
+        try:
+            _keep(config, config.stash[JOURNAL])
+        except UsageError as exc:
+            raise pytest.UsageError(str(exc)) from exc
+
+
+def _keep(config: pytest.Config, path: Path) -> None:
+    """Open the journal, and hold this run to what it tells of the one that it began with."""
+    record.to_json([])  # whose first call takes memory, which no cell shall be said to have taken
+    opened = Journal.opened(path, locked=not config.stash[SUPERVISED])
+    plan = _plan(config)
+    if opened.story.asked is None:
+        arguments, folder = [str(each) for each in config.invocation_params.args], str(config.invocation_params.dir)
+        opened.write("asked", arguments=arguments, folder=folder, cell_timeout_s=None, memory_bytes=None)
+    if opened.story.planned is None:
+        opened.write("planned", **plan)
+    elif other := journal.differing(opened.story.planned, plan):
+        opened.close()
+        msg = f"{path}: the run in it cannot go on here: {other}; begin it anew"
+        raise UsageError(msg)
+    config.stash[LEDGER].journal = opened
+    told = "" if config.stash[SUPERVISED] else opened.settle()
+    if (reporter := _reporter(config)) and opened.story.ended:
+        reporter.write_line(f"{len(opened.story.ended)} cells have ended before: {path}")
+    if reporter and told:
+        reporter.write_line(told)
+    config.pluginmanager.register(Replay(config, opened.story))
+
+
+def _plan(config: pytest.Config) -> dict[str, object]:
+    """What has to be the same wherever this run goes on."""
+    known, commit = config.stash[SETTINGS], config.hook.pytest_benchmark_generate_commit_info(config=config)
+    facts = machine.facts(known.threads)
+    told = {name: value for name, value in asdict(known).items() if name != "cache"}
+    plan = {
+        "schema": record.SCHEMA,
+        "commit": commit.get("id"),
+        "machine": {name: facts[name] for name in SAME},
+        "settings": told,
+        "cells": [case.id for case in config.stash[SELECTED]],
+    }
+    return json.loads(json.dumps(plan, default=str))
 
 
 @pytest.fixture
@@ -262,21 +334,134 @@ def prepared(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Take the time of a whole cell, from its set-up to its end, and show its steps meanwhile."""
-    if (case := item.stash.get(CELL, None)) is None:
+    """Take the time of a whole cell, show its steps, and tell the journal when it begins and how it ended."""
+    case, ledger, shown = item.stash.get(CELL, None), item.config.stash[LEDGER], item.config.stash[PROGRESS]
+    if case is None or _told_before(ledger, case):
         return (yield)
-    ledger, shown = item.config.stash[LEDGER], item.config.stash[PROGRESS]
     began = time.perf_counter()
+    item.config.stash[HEARD] = []
     try:
+        with _exiting():
+            ledger.begin(case.id)
         with _listening(shown):
             result = yield
+        seconds = time.perf_counter() - began
+        ledger.spend(case.id, seconds)
+        with _exiting():
+            ledger.close(case.id, _row(item), item.config.stash[HEARD], seconds)
+    except (KeyboardInterrupt, pytest.exit.Exception):
+        with _exiting():
+            ledger.withdraw(case.id)
+        raise
     finally:
         shown.erase()  # before whatever an interruption prints
-    seconds = time.perf_counter() - began
-    ledger.spend(case.id, seconds)
     if entry := ledger.entries.get(case.id):
         shown.pace.end(case, seconds, skipped=entry.outcome is Outcome.SKIPPED)
     return result
+
+
+@contextmanager
+def _exiting() -> Iterator[None]:
+    """End pytest in order where the journal cannot be written."""
+    try:
+        yield
+    except UsageError as exc:
+        pytest.exit(str(exc), returncode=int(pytest.ExitCode.USAGE_ERROR))
+
+
+def _told_before(ledger: Ledger, case: Case) -> bool:
+    """Whether the journal of an earlier process tells how *case* ended."""
+    story = ledger.journal.story if ledger.journal else None
+    return story is not None and (case.id in story.ended or case.id in story.died)
+
+
+def _row(item: pytest.Item) -> dict[str, object] | None:
+    """The row of pytest-benchmark of a cell that was timed, its rounds included."""
+    timed = item.config._benchmarksession.benchmarks  # noqa: SLF001  its only handle on what was timed
+    return next((row.as_dict() for row in timed if row.fullname == item.nodeid and not row.has_error), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of pytest-benchmark that another process measured, as its own class would give it."""
+
+    told: Mapping[str, object]
+    has_error: bool = False
+
+    @property
+    def fullname(self) -> str:
+        """The id of its test."""
+        return self.told["fullname"]
+
+    def as_dict(self, include_data=True, flat=False, stats=True, cprofile=None) -> dict[str, object]:  # noqa: ARG002, FBT002  its signature
+        """The row, its figures in it or beside it."""
+        told = {name: value for name, value in self.told.items() if name != "stats"}
+        figures = {name: value for name, value in self.told["stats"].items() if include_data or name != "data"}
+        return told | (figures if flat else {"stats": figures}) if stats else told
+
+
+class Replay:
+    """Hears the reports of each cell; of those that ended in an earlier process they come again, and nothing is measured."""
+
+    def __init__(self, config: pytest.Config, story: journal.Story) -> None:
+        self.config, self.story, self.ledger = config, story, config.stash[LEDGER]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """Tell pytest of a test all that it heard when it ran; True, so that it is not run."""
+        if (case := item.stash.get(CELL, None)) is None or not _told_before(self.ledger, case):
+            return None
+        with _exiting():
+            self.ledger.restore(case.id)
+        reports = self._reports(item, case)
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in reports:
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep what is told of the cell under way, for a process that goes on from here."""
+        self.config.stash[HEARD].append(_as_json(self.config, report))
+
+    def _reports(self, item: pytest.Item, case: Case) -> list[pytest.TestReport]:
+        if death := self.story.died.get(case.id):
+            return [self._death(item, case, Outcome(death["outcome"]), death["reason"])]
+        told = self.story.ended[case.id]
+        if told["row"]:
+            self.config._benchmarksession.benchmarks.append(Row(told["row"]))  # noqa: SLF001  as _row
+        entry = self.ledger.entries[case.id]
+        self.config.stash[PROGRESS].pace.end(case, told["whole_s"], skipped=entry.outcome is Outcome.SKIPPED)
+        return [self._heard(data) for data in told["reports"]]
+
+    def _heard(self, data: dict[str, object]) -> pytest.TestReport:
+        """A report from JSON, which has no tuples; pytest looks for that of a skip."""
+        report = self.config.hook.pytest_report_from_serializable(config=self.config, data=data)
+        if isinstance(report.longrepr, list):
+            report.longrepr = tuple(report.longrepr)
+        return report
+
+    def _death(self, item: pytest.Item, case: Case, outcome: Outcome, reason: str) -> pytest.TestReport:
+        """A cell under which the process died, ended now: as a failed test, unless a known gap expects it."""
+        report = pytest.TestReport(
+            nodeid=item.nodeid,
+            location=item.location,
+            keywords={},
+            outcome="failed",
+            longrepr=f"{case.id}: {outcome.replace('_', ' ')}: {reason}",
+            when="call",
+            user_properties=list(item.user_properties),
+        )
+        if gap := gaps.covering(case):
+            reason = _expected(gap, outcome, reason, report)
+        _show(self.config, self.ledger.end(case.id, outcome, reason), report.outcome)
+        with _exiting():
+            self.ledger.close(case.id, None, [_as_json(self.config, report)], 0.0)
+        return report
+
+
+def _as_json(config: pytest.Config, report: pytest.TestReport) -> dict[str, object]:
+    return config.hook.pytest_report_to_serializable(config=config, report=report)
 
 
 @contextmanager
@@ -350,7 +535,7 @@ def _show(config: pytest.Config, entry: Entry, counted: str) -> None:
     ledger, reporter = config.stash[LEDGER], _reporter(config)
     if reporter is None:
         return
-    timing = entry.record.timing
+    timing = entry.record.timing if entry.outcome is Outcome.OK else None
     told = f"P50 {statistics.summary(timing.rounds_s, timing.batch).p50_s * 1e3:.3f} ms" if timing else entry.reason
     config.stash[PROGRESS].erase()
     reporter.ensure_newline()
@@ -374,6 +559,8 @@ def _ending(ledger: Ledger, case: Case, call: pytest.CallInfo[None], report: pyt
     reason = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, ClipBenchError | pytest.fail.Exception):
         reason = f"{type(error).__name__}: {reason}"
+        if EXHAUSTED.search(reason):
+            return Outcome.OUT_OF_MEMORY, reason
     return next((outcome for kind, outcome in ENDED.items() if isinstance(error, kind)), Outcome.FAILED), reason
 
 
@@ -397,17 +584,27 @@ def _measure_ceilings(config: pytest.Config) -> None:
     }
     if not (timed and config.stash[SETTINGS].roofline):
         return
-    reporter = _reporter(config)
+    reporter, ledger = _reporter(config), config.stash[LEDGER]
     log = reporter.write_line if reporter else str
     log("")  # off the line of the last cell
-    try:
-        found = ceilings.measure(
-            config.stash[SETTINGS], config.stash[BACKENDS], timed, lambda line: log(f"  ceiling: {line}")
-        )
-    except Exception as exc:  # noqa: BLE001  whatever a runtime raises, the cells are measured and wait to be written
-        log(f"no ceilings: {type(exc).__name__}: {exc}")
-        return
-    config.stash[CEILINGS] = {"ceilings": asdict(found)}
+    story = ledger.journal.story if ledger.journal else journal.Story()
+    if death := story.died.get(ROOFS):
+        log(f"no ceilings: {death['outcome'].replace('_', ' ')}: {death['reason']}")
+    elif told := story.ended.get(ROOFS):
+        config.stash[CEILINGS] = {"ceilings": told["ceilings"]}
+    else:
+        ledger.begin(ROOFS)
+        try:
+            found = ceilings.measure(
+                config.stash[SETTINGS], config.stash[BACKENDS], timed, lambda line: log(f"  ceiling: {line}")
+            )
+        except Exception as exc:  # noqa: BLE001  whatever a runtime raises, the cells are measured and wait to be written
+            log(f"no ceilings: {type(exc).__name__}: {exc}")
+            ledger.withdraw(ROOFS)
+            return
+        config.stash[CEILINGS] = {"ceilings": asdict(found)}
+        if ledger.journal:
+            ledger.journal.write("end", ROOFS, **config.stash[CEILINGS])
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, object]) -> None:
@@ -428,6 +625,8 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     """Give unreached cells an outcome, hold --require and --no-skips, and write the run even if nothing was timed."""
     config = session.config
     ledger = config.stash[LEDGER]
+    if session.exitstatus == pytest.ExitCode.USAGE_ERROR:  # there is no run, or no room for it
+        return (yield)
     if not config.option.collectonly:
         for item in session.items:
             case = item.stash.get(CELL, None)
@@ -436,12 +635,15 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
         if _broken(config) and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
     try:
-        if session.exitstatus != pytest.ExitCode.INTERRUPTED:
+        if session.exitstatus in ENDED_WELL:
             _measure_ceilings(config)
         yield
+    except OSError as exc:  # of who writes as well, such as --benchmark-json
+        _unwritten(config, exc)
     finally:
         if ledger.entries:
-            _write(config)
+            with _exiting():
+                _write(config, session.exitstatus)
 
 
 def _broken(config: pytest.Config) -> list[str]:
@@ -470,12 +672,38 @@ def _served(entry: Entry) -> bool:
     return executed is None or not executed.nodes or executed.nodes.get(executed.asked, 0) > 0
 
 
-def _write(config: pytest.Config) -> None:
-    """The run file: pytest-benchmark's JSON with the outcomes, where --reports or --benchmark-json want it."""
+def _write(config: pytest.Config, status: int) -> None:
+    """The run file: pytest-benchmark's JSON with the outcomes, where --reports or --benchmark-json want it.
+
+    The journal has done its work then, unless the run was broken off.
+    """
     session, run = config._benchmarksession, config.stash[RUN]  # noqa: SLF001  its only handle on what was timed
     wanted = [path for path in (run, None if session.benchmarks else config.getoption("benchmark_json")) if path]
-    if not wanted:
-        return
+    if wanted:
+        try:
+            _write_to(config, [Path(path) for path in wanted])
+        except OSError as exc:
+            _unwritten(config, exc)
+    kept = config.stash[LEDGER].journal
+    if kept is not None and status in ENDED_WELL:
+        kept.write("finished", status=int(status))
+        if not config.stash[SUPERVISED]:
+            kept.remove()
+
+
+def _unwritten(config: pytest.Config, exc: OSError) -> NoReturn:
+    """One line in the place of a file that cannot be written, and how to have it nevertheless."""
+    kept = config.stash[LEDGER].journal
+    then = f", then go on with: clip-bench run --resume {kept.path}" if kept else ""
+    pytest.exit(
+        f"{exc.filename or 'the run'}: cannot be written ({exc.strerror}); make room{then}",
+        returncode=int(pytest.ExitCode.USAGE_ERROR),
+    )
+
+
+def _write_to(config: pytest.Config, wanted: list[Path]) -> None:
+    """All files or an OSError, and nothing half."""
+    session = config._benchmarksession  # noqa: SLF001  its only handle on what was timed
     commit = config.hook.pytest_benchmark_generate_commit_info(config=config)
     data = config.hook.pytest_benchmark_generate_json(
         config=config,
@@ -485,13 +713,21 @@ def _write(config: pytest.Config) -> None:
         commit_info=commit,
     )
     pytest_benchmark_update_json(config, data)
-    for path in map(Path, wanted):
+    for path in wanted:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
-        partial.replace(path)
-    if run is not None:
-        run.with_suffix(".jsonl").unlink(missing_ok=True)
+        try:
+            partial.write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let go of the journal."""
+    if (ledger := config.stash.get(LEDGER, None)) and ledger.journal:
+        ledger.journal.close()
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -504,7 +740,9 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
     return None
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: pytest.ExitCode, config: pytest.Config
+) -> None:
     """The tables of this run, what was required and missing, and where the run was written."""
     entries = tuple(config.stash[LEDGER].entries.values())
     broken = [] if config.option.collectonly else _broken(config)
@@ -516,6 +754,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         _summarise(terminalreporter, config, run, broken)
     for line in broken:
         terminalreporter.write_line(line, red=True)
+    kept = config.stash[LEDGER].journal
+    if kept is not None and exitstatus not in ENDED_WELL and not config.stash[SUPERVISED]:
+        terminalreporter.write_line(f"broken off; it goes on with: clip-bench run --resume {kept.path}")
     if entries and config.stash[RUN] is not None:
         terminalreporter.write_line(f"run written to {config.stash[RUN]}; tables: clip-bench report")
 

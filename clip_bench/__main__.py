@@ -27,6 +27,7 @@ from clip_bench.commands import (
     preprocess,
     report,
     retrieval,
+    run,
     score,
     timings,
     tokens,
@@ -37,6 +38,7 @@ from clip_bench.errors import ClipBenchError
 
 COMMANDS: Mapping[str, Command] = {
     "list": listing,
+    "run": run,
     "compile": compile,
     "embed": embed,
     "doctor": doctor,
@@ -62,7 +64,12 @@ COMMANDS: Mapping[str, Command] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; a deliberate error is one line on stderr and exit status 2."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if hasattr(options, "pytest"):
+        options.pytest = rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if isinstance(sys.stdout, io.TextIOWrapper):  # names have letters that this terminal's encoding may lack
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

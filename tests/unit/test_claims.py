@@ -13,10 +13,22 @@ import pytest
 from PIL import Image
 
 from clip_bench import record
+from clip_bench.record import Outcome
 from clip_bench.specs import Load, Pattern
 from clip_bench.timing.paired import Interval
 
-SCRIPTS = ("overhead", "benchmark_app", "ratios", "cost", "embed", "preprocess", "rewrites", "pages", "rebuilt")
+SCRIPTS = (
+    "overhead",
+    "benchmark_app",
+    "ratios",
+    "cost",
+    "embed",
+    "preprocess",
+    "rewrites",
+    "pages",
+    "rebuilt",
+    "kills",
+)
 
 
 @pytest.fixture
@@ -304,6 +316,42 @@ def test_gains_are_of_a_cell_and_its_plain_twin(claim, small):
 )
 def test_what_many_runs_cost_is_held_to_both_bounds(claim, seconds, mib, expected):
     assert verdicts(claim("pages").told(seconds, mib)) == expected
+
+
+A, B = ("a", Outcome.OK), ("b", Outcome.SKIPPED)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([A, B], []),
+        ([A, ("b", Outcome.CRASHED)], []),
+        ([A], ["b is lost", "the order is another"]),
+        ([A, A, B], ["a is there 2 times", "the order is another"]),
+        ([B, A], ["the order is another"]),
+        ([A, B, ("c", Outcome.CRASHED)], ["c was never planned", "the order is another"]),
+        ([("a", Outcome.LOST), B], ["a ended as lost"]),
+    ],
+    ids=list("abcdefg"),
+)
+def test_a_killed_run_is_held_to_the_one_that_was_left_alone(claim, found, expected):
+    assert list(claim("kills").faults([A, B], found)) == expected
+
+
+@pytest.mark.parametrize(
+    ("own_s", "wrong", "expected"),
+    [
+        (0.09, [], ["holds", "holds"]),
+        (0.11, [], ["holds", "does not hold"]),
+        (0.0, ["a is lost"], ["does not hold", "holds"]),
+    ],
+    ids=list("abc"),
+)
+def test_kills_are_bound_by_faults_and_by_the_supervisors_seconds(claim, own_s, wrong, expected):
+    script = claim("kills")
+    alone = script.Alone(seconds=12.0, asleep_s=10.0, start_s=0.3, own_s=own_s)
+
+    assert verdicts(script.told(script.Tally(runs=1, wrong=wrong), alone)) == expected
 
 
 def test_many_runs_are_whole_and_unlike(claim, pytestconfig, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import pytest
 
 from clip_bench import record, witness
 from clip_bench.data import generated
+from clip_bench.journal import Journal
 from clip_bench.record import Outcome
 from clip_bench.report.verify import verify
 
@@ -227,7 +228,7 @@ def test_no_host_name_leaves_the_machine(sound):
 def test_the_journal_is_gone_once_the_run_is_written(sound):
     ended, _ = sound
 
-    assert [path.suffix for path in ended.file.parent.iterdir()] == [".json"]
+    assert [path.suffix for path in ended.folder.rglob("*.json*")] == [".json"]
 
 
 def test_what_takes_long_is_shown_meanwhile(sound):
@@ -468,15 +469,23 @@ def test_cells_that_a_run_never_reached_are_lost(run, acme, arguments, how, stat
     assert entries[-1].reason == "the run ended before this cell"
 
 
-def test_what_ended_before_a_crash_is_in_the_journal(run, acme):
-    ended = run("-k", "acme and image and shapes_tiny", sites=[acme], ACME_DEVICES="killed")
+def test_a_run_that_died_goes_on_from_its_journal_with_what_ended_before(run, acme):
+    chosen = ("-k", "acme and image and shapes_tiny and (absent or refused or misplaced or good)")
+    ended = run(*chosen, sites=[acme], ACME_DEVICES="killed")
+    (journal,) = ended.folder.glob("*.jsonl")
+    story = Journal.opened(journal, locked=False).story
 
-    (journal,) = ended.folder.glob("*/*.jsonl")
-    lines = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+    again = run(*chosen, "--journal", journal, sites=[acme])
 
+    first, second, third, *_ = again.entries
     assert ended.status == 9
-    assert [entry.outcome for entry in record.from_json(lines)] == [Outcome.FAILED] * 2
     assert list(ended.folder.glob("*/*.json")) == []
+    assert list(story.ended) == [first, second]
+    assert story.flying == third
+    assert [entry.outcome for entry in again.entries.values()][:2] == [Outcome.FAILED] * 2
+    assert f"2 cells have ended before: {journal}" in again.out
+    assert f"{third} was under way when everything ended: it is tried once more" in again.out
+    assert not journal.exists()
 
 
 def test_without_the_clock_the_gate_still_judges(run, scenes, sound):  # noqa: ARG001  it has built the reference
