@@ -10,6 +10,7 @@ from pathlib import Path
 # Bytes of a file that is read at all: a third of the memory of a small machine, and twice the largest list that is
 # published for our readers (Conceptual Captions' 3.3 million lines, 0.5 GB).
 LARGEST = 1 << 30
+PART = 1 << 20  # read at a time: a read of so many bytes takes their memory at once, whatever is there
 
 
 def read(path: Path, most: int = LARGEST) -> bytes:
@@ -23,10 +24,13 @@ def read(path: Path, most: int = LARGEST) -> bytes:
     _judge(path, path.stat(), most)  # before it is opened, which a device may take for more than a question
     with open(path, "rb", opener=_unwaiting) as file:  # Path.open takes no opener; it may have become a pipe since
         _judge(path, os.fstat(file.fileno()), most)
-        stored = file.read(most + 1)  # a file may say that it is empty, as those of /proc do, or grow
-    if len(stored) > most:
-        raise _refused(path, f"more than {most} bytes are not read")
-    return stored
+        parts, left = [], most  # a file may say that it is empty, as those of /proc do, or grow
+        while part := file.read(PART):
+            parts.append(part)
+            left -= len(part)
+            if left < 0:
+                raise _refused(path, f"more than {most} bytes are not read")
+    return b"".join(parts)
 
 
 def text(path: Path, errors: str = "strict") -> str:

@@ -103,7 +103,7 @@ def _table(found: Sequence[Item]) -> Iterator[str]:
         ]
         for names, items in groups.items()
     ]
-    yield markdown(["Step", "Model", "Precision", "Number", "Size (MB)", "Last used"], rows, left=3)
+    yield from markdown(["Step", "Model", "Precision", "Number", "Size (MB)", "Last used"], rows, left=3).splitlines()
 
 
 def _notes(found: Sequence[Item]) -> Iterator[str]:

@@ -88,6 +88,10 @@ class _Patient(io.RawIOBase):
         """As whoever asks a stream expects."""
         return True
 
+    def seekable(self) -> bool:
+        """As whoever asks a stream expects."""
+        return True
+
     def seek(self, offset: int, _whence: int = 0, /) -> int:
         """Nothing: torch goes back to the start when it has written all, for whoever reads a buffer."""
         return offset

@@ -96,7 +96,7 @@ def stores(folder: Path, words: Sequence[str]) -> list[dict[str, Built]]:
 
 def built(store: Path) -> dict[str, Built]:
     """Every artifact in *store*, by its recipe's hash."""
-    paths = store.glob("*/*/manifest.json")
+    paths = store.glob("v*/*/*/manifest.json")
     manifests = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
     recipes = {key: each["recipe"] for key, each in manifests.items()}
     return {key: Built(told=_told(key, recipes), files=each["files"]) for key, each in manifests.items()}

@@ -24,11 +24,11 @@ LIVE = re.compile(r"\.\.\.  \S+ left")
 
 
 @pytest.fixture(scope="module")
-def environment(cache):
-    """This one without what says how to colour, and with the store that the unit tests share."""
+def environment(tmp_path_factory):
+    """This one without what says how to colour, and with a store of its own: what takes long is shown while it is made."""
     told = {"NO_COLOR", "FORCE_COLOR", "PY_COLORS", "COLUMNS", "LINES", "CI", "PYTEST_ADDOPTS", "GITHUB_STEP_SUMMARY"}
     kept = {name: text for name, text in os.environ.items() if name not in told}
-    return {**kept, "CLIP_BENCH_CACHE": str(cache), "TERM": "xterm"}
+    return {**kept, "CLIP_BENCH_CACHE": str(tmp_path_factory.mktemp("store")), "TERM": "xterm"}
 
 
 @pytest.fixture(scope="module")

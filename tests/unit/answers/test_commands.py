@@ -153,7 +153,7 @@ def test_strange_names_are_printed_and_drawn(ran, shown, tmp_path):
         "score", odd, odd, "--labels", tmp_path / "labels", "--plot", tmp_path / "s.svg", "--json", tmp_path / "s.json"
     )
 
-    assert (status, out[0]) == (0, "a\x07?<b>&.png")
+    assert (status, out[0]) == (0, r"a\x07?<b>&.png")
     ET.parse(tmp_path / "s.svg")  # noqa: S314  our own file
     assert len(finding.read(tmp_path / "s.json").told.pictures) == 2
 

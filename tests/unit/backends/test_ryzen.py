@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import onnxruntime as runtime
 import pytest
 
 from clip_bench import graphs
@@ -95,7 +96,9 @@ def test_nodes_that_the_provider_keeps_on_the_processor_are_counted_by_its_own_a
     (tmp_path / "entry" / vitisai.REPORT).write_text(json.dumps(report), encoding="utf-8")
     seen = [SimpleNamespace(ep_name=row.name, get_nodes=lambda: [None] * 400)]
     made = onnxruntime.OnnxRuntimeSession(
-        session=SimpleNamespace(get_provider_graph_assignment_info=lambda: seen),
+        session=SimpleNamespace(
+            get_provider_graph_assignment_info=lambda: seen, get_session_options=runtime.SessionOptions
+        ),
         call=None,
         asked=row.name,
         told={"cache_dir": str(tmp_path), "cache_key": "entry"},

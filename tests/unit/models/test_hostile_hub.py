@@ -50,7 +50,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
             return body and self.wfile.write(PAGE)
         claimed = hashlib.sha256(BODY).hexdigest()
         length = len(BODY) * (2 if manner == "longer" and body else 1)
-        self.head(200, length, ETag=f'"{claimed}"', **{"X-Repo-Commit": "0" * 40, "X-Linked-Size": str(len(BODY))})
+        told = {"X-Repo-Commit": "0" * 40, "X-Linked-Size": str(len(BODY)), "Connection": "close"}
+        self.head(200, length, ETag=f'"{claimed}"', **told)
         self.close_connection = True
         if body:
             self.wfile.write((PAGE * len(BODY))[: len(BODY)] if manner == "other" else BODY[: len(BODY) // 2])

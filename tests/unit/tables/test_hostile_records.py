@@ -67,6 +67,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("damaged")
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of the example, where one fails
 @pytest.mark.parametrize("whole", [GOLDEN, FOUND], ids=["run", "finding"])
 def test_every_command_reads_or_refuses_it(folder, capsys, monkeypatch, whole):
     monkeypatch.chdir(folder)
