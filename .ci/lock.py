@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parents[1]
 UNHASHED = {"torch", "torchao", "torchaudio", "torchvision", "triton"}
 EXTRAS = ("cpu", "siglip", "qnn", "ovep", "cuda", "trtrtx", "pixels", "parquet", "index")
-GROUPS = ("browser", "docs", "fuzz", "tests", "lint", "types", "release")
+GROUPS = ("browser", "docs", "fuzz", "mutation", "tests", "lint", "types", "release")
 HELD = {
     "numpy",
     "onnx",
