@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -24,7 +24,7 @@ from clip_bench import (
     machine,
     matrix,
     pipeline,
-    progress,
+    plain,
     record,
     settings,
     supervise,
@@ -33,8 +33,9 @@ from clip_bench import (
 from clip_bench.errors import ClipBenchError, PlacementError, UnavailableError, UnsupportedError, UsageError
 from clip_bench.journal import Journal
 from clip_bench.ledger import Ledger
+from clip_bench.live import Live
 from clip_bench.record import Entry, Outcome
-from clip_bench.report import figures, github, missed, narrow, platforms, profiles, rows, spent, tables
+from clip_bench.report import github, missed, narrow, platforms, profiles, rows, spent, tables
 from clip_bench.specs import Case, Precision
 from clip_bench.timing import conditions, statistics
 
@@ -58,10 +59,9 @@ HEARD = pytest.StashKey[list[dict[str, object]]]()  # the reports of the cell un
 CELL = pytest.StashKey[Case]()
 SKIPPED = pytest.StashKey[dict[str, str]]()
 SELECTED = pytest.StashKey[list[Case]]()
-PROGRESS = pytest.StashKey["Progress"]()
+LIVE = pytest.StashKey[Live]()
 BEGAN = pytest.StashKey[conditions.Snapshot]()
 CEILINGS = pytest.StashKey[dict[str, object]]()
-STEPS = "clip_bench.steps"  # the logger that hears when a step of the pipeline begins
 COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 EXCUSED = {Outcome.SKIPPED, Outcome.UNSUPPORTED}  # what a machine or a runtime cannot do; the others are wrong
 GITHUB_FILE = "GITHUB_STEP_SUMMARY"  # names the file that GitHub shows on the page of a job
@@ -238,78 +238,25 @@ def _reporter(config: pytest.Config) -> pytest.TerminalReporter | None:
     return config.pluginmanager.get_plugin("terminalreporter")
 
 
-class Progress(logging.Handler):
-    """Shows where a cell is, while pytest captures the rest.
-
-    On a terminal that is one line, rewritten; elsewhere, and where what a runtime prints would stand in that line
-    (``-s``), a line for each step that takes long. It is written when a step begins, so never while the clock runs.
-    """
-
-    def __init__(self, config: pytest.Config) -> None:
-        super().__init__(logging.DEBUG)
-        self.config, self.reporter = config, _reporter(config)
-        self.capture = config.pluginmanager.get_plugin("capturemanager")
-        alone = config.getoption("capture") == "fd" and os.environ.get("TERM") != "dumb"
-        self.live = alone and self.reporter is not None and bool(self.reporter.isatty)
-        self.pace = progress.Pace()
-        self.waiting: list[Case] = []
-        self.began = 0.0
-        self.step, self.shown = "", False
-
-    def begin(self, case: Case) -> None:
-        """Show that the set-up of *case* begins."""
-        ended, selected = self.config.stash[LEDGER].entries, self.config.stash[SELECTED]
-        self.waiting = [case, *(each for each in selected if each != case and each.id not in ended)]
-        self.began, self.step = time.perf_counter(), "starting"
-        self._rewrite(self.step)
-
-    def emit(self, message: logging.LogRecord) -> None:
-        """A word when a step begins, and one line per artifact that is made."""
-        told = message.getMessage()
-        if message.name == STEPS:
-            self.step = told
-            self._rewrite(told)
-        elif self.live:
-            self._rewrite(f"{self.step}, {told}")
-        elif self.reporter is not None:
-            with self._uncaptured():
-                self.reporter.ensure_newline()
-                self.reporter.write_line(f"  {self.waiting[0].id}: {told} ...")
-
-    def erase(self) -> None:
-        """Take the line back, for what comes in its place."""
-        if self.shown:
-            self.shown = False
-            self.reporter.rewrite("", erase=True)
-            self.reporter.rewrite("")
-
-    def _rewrite(self, step: str) -> None:
-        if not self.live:
-            return
-        total = len(self.config.stash[SELECTED])
-        place = f"[{total - len(self.waiting) + 1}/{total}]"
-        left = self.pace.left(self.waiting, time.perf_counter() - self.began)
-        with self._uncaptured():
-            self.reporter.ensure_newline()
-            columns = self.config.get_terminal_writer().fullwidth
-            self.reporter.rewrite(progress.line(place, self.waiting[0].id, step, left, columns), erase=True)
-            self.reporter.flush()
-        self.shown = True
-
-    def _uncaptured(self) -> AbstractContextManager[None]:
-        return self.capture.global_and_fixture_disabled() if self.capture else nullcontext()
-
-
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Make ready to show where a cell is: now there is a terminal, if there is one."""
-    session.config.stash[PROGRESS] = Progress(session.config)
+    config = session.config
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    session.config.stash[LIVE] = Live(
+        _reporter(config),
+        alone=config.getoption("capture") == "fd" and os.environ.get("TERM") != "dumb",
+        columns=lambda: config.get_terminal_writer().fullwidth,
+        uncaptured=capture.global_and_fixture_disabled if capture else nullcontext,
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Show which cell begins."""
     if case := item.stash.get(CELL, None):
-        item.config.stash[PROGRESS].begin(case)
+        ended, selected = item.config.stash[LEDGER].entries, item.config.stash[SELECTED]
+        waiting = [case, *(each for each in selected if each != case and each.id not in ended)]
+        item.config.stash[LIVE].begin(waiting, len(selected))
 
 
 @pytest.fixture
@@ -335,7 +282,7 @@ def prepared(
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Take the time of a whole cell, show its steps, and tell the journal when it begins and how it ended."""
-    case, ledger, shown = item.stash.get(CELL, None), item.config.stash[LEDGER], item.config.stash[PROGRESS]
+    case, ledger, shown = item.stash.get(CELL, None), item.config.stash[LEDGER], item.config.stash[LIVE]
     if case is None or _told_before(ledger, case):
         return (yield)
     began = time.perf_counter()
@@ -343,7 +290,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     try:
         with _exiting():
             ledger.begin(case.id)
-        with _listening(shown):
+        with shown.listening():
             result = yield
         seconds = time.perf_counter() - began
         ledger.spend(case.id, seconds)
@@ -431,7 +378,7 @@ class Replay:
         if told["row"]:
             self.config._benchmarksession.benchmarks.append(Row(told["row"]))  # noqa: SLF001  as _row
         entry = self.ledger.entries[case.id]
-        self.config.stash[PROGRESS].pace.end(case, told["whole_s"], skipped=entry.outcome is Outcome.SKIPPED)
+        self.config.stash[LIVE].pace.end(case, told["whole_s"], skipped=entry.outcome is Outcome.SKIPPED)
         return [self._heard(data) for data in told["reports"]]
 
     def _heard(self, data: dict[str, object]) -> pytest.TestReport:
@@ -462,24 +409,6 @@ class Replay:
 
 def _as_json(config: pytest.Config, report: pytest.TestReport) -> dict[str, object]:
     return config.hook.pytest_report_to_serializable(config=config, report=report)
-
-
-@contextmanager
-def _listening(shown: Progress) -> Iterator[None]:
-    """Let *shown* hear what takes long, and where the line is live, every step; no test's captured log holds these."""
-    made, steps = logging.getLogger("clip_bench"), logging.getLogger(STEPS)
-    made.addHandler(shown)
-    if shown.live:
-        steps.addHandler(shown)
-        steps.setLevel(logging.DEBUG)
-        steps.propagate = False
-    try:
-        yield
-    finally:
-        made.removeHandler(shown)
-        steps.removeHandler(shown)
-        steps.setLevel(logging.NOTSET)
-        steps.propagate = True
 
 
 class Skips:
@@ -537,11 +466,11 @@ def _show(config: pytest.Config, entry: Entry, counted: str) -> None:
         return
     timing = entry.record.timing if entry.outcome is Outcome.OK else None
     told = f"P50 {statistics.summary(timing.rounds_s, timing.batch).p50_s * 1e3:.3f} ms" if timing else entry.reason
-    config.stash[PROGRESS].erase()
+    config.stash[LIVE].erase()
     reporter.ensure_newline()
     reporter.write(f"[{len(ledger.entries)}/{len(config.stash[SELECTED])}] {entry.case}  ")
     reporter.write(str(entry.outcome), **{COLOURS[counted]: True})
-    reporter.write_line(f"  {figures.printable(told)}")
+    reporter.write_line(f"  {plain.printable(told)}")
 
 
 def _ending(ledger: Ledger, case: Case, call: pytest.CallInfo[None], report: pytest.TestReport) -> tuple[Outcome, str]:

@@ -8,3 +8,8 @@ def line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def printable(text: str) -> str:
+    """*text* as one line without control characters: what a table, a picture (XML) and a terminal may be given."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())

@@ -109,7 +109,7 @@ def _table(found: Sequence[Item]) -> Iterator[str]:
 def _notes(found: Sequence[Item]) -> Iterator[str]:
     """What no run reads, and what is there beside the artifacts."""
     from clip_bench.inventory import SPENT, State
-    from clip_bench.report.figures import printable
+    from clip_bench.plain import printable
 
     if spent := [item for item in found if item.state in SPENT]:
         yield ""
@@ -125,7 +125,7 @@ def _notes(found: Sequence[Item]) -> Iterator[str]:
 
 def _lines(items: Sequence[Item]) -> Iterator[str]:
     from clip_bench.inventory import State
-    from clip_bench.report.figures import printable
+    from clip_bench.plain import printable
 
     for item in items:
         kind = printable(" ".join(filter(None, (item.step, item.model, item.precision)))) or "an artifact"

@@ -46,14 +46,12 @@ def _summary(paths: Sequence[Path]) -> str:
     Raises:
         UsageError: a path is no run, or there is none.
     """
-    from clip_bench.record import Run
-    from clip_bench.report import collect, github, pages, platforms
+    from clip_bench.report import calibration, github, pages, platforms
 
-    machines: dict[str, list[Run]] = {}
-    runs, _ = collect(paths)
-    for each in sorted(runs, key=lambda each: (each.datetime, each.name), reverse=True):
-        machines.setdefault(platforms.machine_name(each.machine), []).append(each)
-    if not machines:
-        msg = "no clip-bench run among the given files; make one with pytest --benchmark-only --reports reports"
+    machines, _ = pages.machines_in(paths)
+    whole = {name: [run for run in machines[name] if not calibration.study(run)] for name in sorted(machines)}
+    told = {platforms.machine_name(runs[0].machine): pages.current(runs) for runs in whole.values() if runs}
+    if not told:
+        msg = "no run of cells among the given files; make one with pytest --benchmark-only --reports reports"
         raise UsageError(msg)
-    return github.summary({name: pages.current(machines[name]) for name in sorted(machines)}).rstrip("\n")
+    return github.summary(told).rstrip("\n")

@@ -22,7 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print a line for each file; exit status 1 if any is not as it was measured."""
-    from clip_bench.report.figures import printable
+    from clip_bench.plain import printable
     from clip_bench.report.verify import verify
 
     faulty = checks = 0

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clip_bench.report.plots import GREY, MOST_LABELS, WIDTH, check, drawing, printable
+from clip_bench.plain import printable
+from clip_bench.report.plots import GREY, MOST_LABELS, WIDTH, check, drawing
 from clip_bench.report.strips import strips
 
 if TYPE_CHECKING:

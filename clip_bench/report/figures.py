@@ -11,6 +11,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from clip_bench import witness
+from clip_bench.plain import printable
 
 ABSENT = "-"
 HEXADECIMAL = re.compile(r"[0-9a-f]{64}")
@@ -57,13 +58,8 @@ def points(value: object) -> str:
     return text if text in {ABSENT, "0.0"} or text.startswith("-") else f"+{text}"
 
 
-def printable(text: str) -> str:
-    """A text as one line without control characters: what a terminal may be given."""
-    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
-
-
 def clean(text: str) -> str:
-    """A text that cannot break out of its cell: :func:`printable`, with pipes, tags and links as entities."""
+    """A text that cannot break out of its cell: printable, in one line, with pipes, tags and links as entities."""
     return printable(text).replace("|", "&#124;").replace("<", "&lt;").replace("](", "]&#40;") or ABSENT
 
 

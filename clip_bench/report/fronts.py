@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from clip_bench.report.plots import GREY, MOST_LABELS, Sheet, check, colour, drawing, logarithmic, marker, printable
+from clip_bench.plain import printable
+from clip_bench.report.plots import GREY, MOST_LABELS, Sheet, check, colour, drawing, logarithmic, marker
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from clip_bench.plain import printable
 from clip_bench.record import Outcome
-from clip_bench.report.figures import printable
 from clip_bench.report.holes import grouped
 
 SHOWN = 12  # reasons: more would push the table off the screen

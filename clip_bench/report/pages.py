@@ -118,7 +118,12 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _made(paths_in: Iterable[Path], out_dir: Path) -> dict[Path, str]:
+def machines_in(paths_in: Iterable[Path]) -> tuple[dict[str, list[Run]], dict[str, list[Finding]]]:
+    """Runs, newest first, and findings by the folder of their machine.
+
+    Raises:
+        UsageError: a path is no run and no finding, or there is none.
+    """
     machines: dict[str, list[Run]] = {}
     found: dict[str, list[Finding]] = {}
     runs, findings = collect(paths_in)
@@ -129,6 +134,11 @@ def _made(paths_in: Iterable[Path], out_dir: Path) -> dict[Path, str]:
     if not machines and not found:
         msg = "no clip-bench run among the given files; make one with pytest --benchmark-only --reports reports"
         raise UsageError(msg)
+    return machines, found
+
+
+def _made(paths_in: Iterable[Path], out_dir: Path) -> dict[Path, str]:
+    machines, found = machines_in(paths_in)
     whole = {name: [run for run in several if not calibration.study(run)] for name, several in machines.items()}
     for name, several in found.items():
         if not whole.get(name):  # a machine that ran no cell has a page all the same

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from clip_bench.errors import UsageError
+from clip_bench.plain import printable
 from clip_bench.report import plots
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _drawn(cell: str, several: Sequence[Scored]) -> tuple[Figure, str]:
     height = HEAD + sum(heights) + FOOT
     figure = Figure(figsize=(WIDTH, height))
     names = several[0].name if len(several) == 1 else f"{len(several)} pictures"
-    question = f"{_plain(names)}: which label fits, says {cell}?"
+    question = f"{printable(names)}: which label fits, says {cell}?"
     figure.text(0.02, 1 - 0.1 / height, question, va="top", fontsize=10.5, fontweight="bold")
     top = height - HEAD
     for each, own in zip(several, heights, strict=True):
@@ -84,7 +85,7 @@ def _drawn(cell: str, several: Sequence[Scored]) -> tuple[Figure, str]:
         shown.set(xticks=[], yticks=[])
         shown.grid(visible=False)
         if len(several) > 1:
-            shown.set_title(_plain(each.name), fontsize=8)
+            shown.set_title(printable(each.name), fontsize=8)
         bars = figure.add_axes((0.62, (bottom + 0.15) / height, 0.33, (own - 0.2) / height), facecolor="none")
         labels, scores = zip(*each.best, strict=True)
         places = range(len(labels))
@@ -114,10 +115,5 @@ def _small(path: Path) -> Image.Image:
 
 
 def _brief(label: str) -> str:
-    shown = _plain(label)
+    shown = printable(label)
     return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
-
-
-def _plain(words: str) -> str:
-    """*words* with nothing that XML forbids."""
-    return "".join(letter if letter.isprintable() else " " for letter in words)

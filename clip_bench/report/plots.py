@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from clip_bench.errors import UsageError
+from clip_bench.plain import printable
 from clip_bench.record import Work
 from clip_bench.timing.roofline import Ceiling
 
@@ -399,8 +400,3 @@ def _dash(index: int, alike: int = len(COLOURS)) -> str:
 def marker(index: int) -> str:
     """The marker of label number *index*; the two come back together after 42 labels."""
     return MARKERS[index % len(MARKERS)]
-
-
-def printable(text: str) -> str:
-    """*text* in one line, with nothing that XML forbids."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from clip_bench.report.plots import RIGHT, WIDTH, Sheet, printable
+from clip_bench.plain import printable
+from clip_bench.report.plots import RIGHT, WIDTH, Sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

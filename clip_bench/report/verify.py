@@ -8,8 +8,8 @@ from pathlib import Path
 
 from clip_bench import finding, jsonfile, record, witness
 from clip_bench.errors import UsageError
+from clip_bench.plain import printable
 from clip_bench.report import pages, recomputed, refound
-from clip_bench.report.figures import printable
 
 GIVE = "give the JSON file of a run, as it was written, or a folder of them"
 OVERVIEW = ("README.md", "index.html")

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_bench.errors import UsageError
+from clip_bench.plain import printable
 from clip_bench.quality import values
 from clip_bench.record import Compared, Quality, Record
-from clip_bench.report import drifts, plots
+from clip_bench.report import drifts
 
 SVG = "{http://www.w3.org/2000/svg}"
 FLOOR = {"again": "0 0", "batch": "1e-14 3e-14", "threads": "0 1e-15"}
@@ -106,4 +107,4 @@ def test_any_finite_distances_make_the_same_small_picture_twice(distances):
 
     assert one == two
     assert len(one[0]) < 40_000
-    assert plots.printable("A tower: how far is each sample from the reference?") in one[0]
+    assert printable("A tower: how far is each sample from the reference?") in one[0]
