@@ -108,6 +108,7 @@ def calls(settings: Settings, case: Case, change: Change = UNCHANGED) -> Sequenc
 
 def misfed(settings: Settings, case: Case, asked: Sequence[Arrays], change: Change = UNCHANGED) -> tuple[Failure, ...]:
     """What is wrong with what *case* is fed, in its calls *asked*, and with the transform that made its pictures."""
+    settings = scoped(settings, case)
     fed = feeds(settings, case.model)
     expected = fed.calls(case.tower, case.variant.batch)
     found: list[Failure] = []

@@ -257,3 +257,14 @@ def test_the_begin_of_each_step_is_told_and_nothing_while_the_clock_runs(own, ca
         *("building", "importing", "loading", "calling", "gating", "timing"),
         *("clock begins", "clock ends", "calling"),
     ]
+
+
+@pytest.mark.parametrize("tower", Tower, ids=["first", "second", "both"])
+@pytest.mark.parametrize("device", [Device.CPU, Device.EMULATED], ids=["fast", "slow"])
+def test_what_a_cell_is_fed_is_what_the_reference_was_however_few_samples(small, tower, device):
+    settings = replace(small, samples=None)
+    case = replace(CASE, tower=tower, target=replace(HERE, device=device))
+    calls = evaluation.calls(evaluation.scoped(settings, case), case)
+
+    assert evaluation.misfed(settings, case, calls) == ()
+    assert {failure.gate for failure in evaluation.misfed(settings, case, calls[::-1])} == {"feeds"}
