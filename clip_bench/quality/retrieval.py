@@ -18,10 +18,11 @@ from clip_bench.quality.metrics import Bools, Integers, Rows
 KS = (1, 5, 10)
 BLOCK = 1024  # queries at once
 
-Right = Callable[[slice], Bools]  # which items are right for a block of queries, (queries, items)
-Hits = Mapping[
-    int, Bools
-]  # by k, of each query that has a right item, whether one is among the k; empty where k is all there is
+Right = Callable[[slice], Bools]
+"""Which items are right for a block of queries, (queries, items)."""
+
+Hits = Mapping[int, Bools]
+"""By k, of each query that has a right item, whether one is among the k; empty where k is all there is."""
 
 
 def recalls(images: Rows, texts: Rows, owners: Integers, ks: Sequence[int] = KS) -> Mapping[str, float]:
@@ -68,11 +69,8 @@ def naming(shows: Bools, labels: int, most: int) -> Bools:
     labels' order.
     """
     named = sorted({chosen for row in shows for chosen in combinations(np.flatnonzero(row).tolist(), labels)})
-    kept = (
-        [named[i] for i in np.unique(np.linspace(0, len(named) - 1, min(most, len(named))).astype(int))]
-        if named
-        else []
-    )
+    places = np.linspace(0, len(named) - 1, min(most, len(named))) if named else []
+    kept = [named[place] for place in np.unique(places).astype(int)]
     queries = np.zeros((len(kept), shows.shape[1]), np.bool_)
     for row, chosen in zip(queries, kept, strict=True):
         row[list(chosen)] = True
