@@ -69,8 +69,8 @@ def naming(shows: Bools, labels: int, most: int) -> Bools:
     labels' order.
     """
     named = sorted({chosen for row in shows for chosen in combinations(np.flatnonzero(row).tolist(), labels)})
-    places = np.linspace(0, len(named) - 1, min(most, len(named))) if named else []
-    kept = [named[place] for place in np.unique(places).astype(int)]
+    places = np.linspace(0, len(named) - 1, min(most, len(named)))
+    kept = [named[place] for place in np.unique(places.astype(int))]
     queries = np.zeros((len(kept), shows.shape[1]), np.bool_)
     for row, chosen in zip(queries, kept, strict=True):
         row[list(chosen)] = True
