@@ -101,8 +101,8 @@ def ran(capsys, tmp_path):
 
 
 def lines_of(name, lines):
-    """The lines that name the file *name*: as it is shown, and where a table has them without what cannot be shown."""
-    shown = {plain.line(name), "".join(each for each in " ".join(name.split()) if each.isprintable())}
+    """The lines that name the file *name*: as it is shown, and where a table has blanks for what cannot be shown."""
+    shown = {plain.line(name), plain.printable(name)}
     return [line for line in lines if any(f"{each}: " in line for each in shown)]
 
 

@@ -170,7 +170,7 @@ def test_a_run_that_nothing_disturbs_is_as_one_of_pytest(undisturbed):
         ("sticks", Outcome.TIMED_OUT, rf"no end after {TIMEOUT_S} s \(--cell-timeout\)"),
         ("good", Outcome.OK, ""),
     ],
-    ids=["aborts", "segfaults", "leaves", "hangs", "sticks", "good"],
+    ids=["ends", "segfaults", "leaves", "hangs", "sticks", "good"],
 )
 def test_each_way_to_die_is_an_outcome_with_its_reason(deadly, provider, outcome, reason):
     entry = deadly.entries[cell(provider)]

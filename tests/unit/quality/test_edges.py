@@ -137,7 +137,7 @@ def test_a_transform_is_held_in_double_width():
     assert fed.transformed("picture", made, made.astype(np.uint8) + np.uint8(100)) != ()
 
 
-def test_each_text_is_counted_once_and_others_are_not():
+def test_each_row_of_ids_is_counted_once_and_no_other():
     right = [fed.START, 5, fed.END, 0, 0]
     longer, strange = [fed.START, 5, fed.END, 7, 0], [fed.START, -1, fed.END, 0, 0]
 

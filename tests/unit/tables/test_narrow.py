@@ -100,7 +100,7 @@ def test_more_reasons_than_a_screen_holds_are_counted(run):
 def test_a_reason_is_one_line_without_codes_and_no_longer_than_a_paragraph(run):
     (_, told), _ = missed(ended(run, (Outcome.FAILED, "a\x1b[31m\nb" + "c" * 5000)))
 
-    assert told.startswith("1 failed: a[31m bccc")
+    assert told.startswith("1 failed: a [31m bccc")
     assert len(told) < 400
 
 

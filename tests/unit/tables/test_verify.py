@@ -348,4 +348,4 @@ def test_a_hostile_name_stays_on_its_line(run, capsys):
 
     out = capsys.readouterr().out
     assert "\x1b" not in out
-    assert "a[31m b" in out
+    assert "a [31m b" in out
