@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clip_bench.errors import UnsupportedError
+
 if TYPE_CHECKING:
     from onnx import ModelProto
 
@@ -16,6 +18,9 @@ def finite_mask(source: Path, value: float) -> ModelProto:
 
     The attention mask's -inf makes a quantizer's scale infinite or NaN and destroys the text tower; after softmax a
     finite *value* of -100 is as good as zero, so the float graph's result does not change.
+
+    Raises:
+        UnsupportedError: a constant holds NaN, of which a quantizer may make a number, and a broken model a plausible one.
     """
     import onnx
     from onnx import numpy_helper
@@ -25,6 +30,9 @@ def finite_mask(source: Path, value: float) -> ModelProto:
         if tensor.data_type != onnx.TensorProto.FLOAT:
             continue
         array = numpy_helper.to_array(tensor)
+        if np.isnan(array).any():
+            msg = f"{tensor.name} holds values that are no numbers (NaN), and a quantizer would make some of them: mend the weights"
+            raise UnsupportedError(msg)
         low = array <= np.finfo(np.float32).min
         if low.any():
             tensor.CopyFrom(numpy_helper.from_array(np.where(low, np.float32(value), array), tensor.name))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from clip_bench import graphs
+from clip_bench.errors import UnsupportedError
 from clip_bench.graphs import rewrites
 from clip_bench.models import towers
 from clip_bench.specs import Format, Precision, Tower
@@ -61,6 +62,15 @@ def test_a_finite_mask_changes_no_attention(folder, seed, low, heads):
     (constant,) = model.graph.initializer
     assert numpy_helper.to_array(constant).min() == -100
     np.testing.assert_allclose(run(model, feeds)[0], run(path, feeds)[0], rtol=0, atol=1e-7)
+
+
+def test_a_constant_that_holds_no_number_is_refused_before_a_quantizer_makes_one_of_it(folder):
+    weight = np.eye(WIDTH, dtype=np.float32)
+    weight[1, 2] = np.nan
+    path = save(folder / "nan.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": weight})
+
+    with pytest.raises(UnsupportedError, match=r"^w holds values that are no numbers \(NaN\)"):
+        rewrites.finite_mask(path, -100.0)
 
 
 def test_a_finite_mask_leaves_every_other_constant_as_it_was(folder):
