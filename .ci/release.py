@@ -56,6 +56,8 @@ def built(home: Path, epoch: str) -> Mapping[str, str]:
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout  # noqa: S607
     with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
         packed.extractall(source, filter="data")
+    held = "".join(f"{'graft' if path.is_dir() else 'include'} {path.name}\n" for path in sorted(source.iterdir()))
+    (source / "MANIFEST.in").write_text(held, encoding="utf-8")  # of itself setuptools leaves out all but the package
     constraints = ("--build-constraints", ROOT / "constraints.txt")
     run("uv", "build", *constraints, "--out-dir", home / "dist", source, SOURCE_DATE_EPOCH=epoch)
     for sdist in (home / "dist").glob("*.tar.gz"):

@@ -20,7 +20,7 @@ from clip_bench.errors import StoreError
 try:
     import fcntl
 except ImportError:  # Windows, where a file that is open can be neither removed nor moved: its descriptor is the lock
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module, where there is one
 
 FIRST_S, AGAIN_S = 5.0, 60.0  # how long to wait in silence, and between two words after that
 PLAINLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # neither through a link nor waiting for a pipe

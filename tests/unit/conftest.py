@@ -1,5 +1,6 @@
 """What unit tests share: a checkout to run, a cache of their own, and settings for it."""
 
+import json
 import os
 from dataclasses import dataclass
 
@@ -27,6 +28,19 @@ def cache(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if WORKER else base) / "cache"
     folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """Thirty pictures with captions: data that takes no time."""
+    folder = tmp_path_factory.mktemp("scenes")
+    samples = generated.evaluation(0, 30, 64)
+    rows = []
+    for i, (picture, captions) in enumerate(zip(samples.pictures, samples.captions, strict=True)):
+        picture.open().save(folder / f"{i}.png")
+        rows.append({"file": f"{i}.png", "captions": captions})
+    (folder / "captions.json").write_text(json.dumps(rows), encoding="utf-8")
     return folder
 
 

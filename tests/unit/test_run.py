@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from clip_bench import record, witness
-from clip_bench.data import generated
 from clip_bench.journal import Journal
 from clip_bench.record import Outcome
 from clip_bench.report.verify import verify
@@ -71,19 +70,6 @@ class Ended:
     @property
     def ids(self):
         return re.findall(r"test_latency\[(.+?)\]", self.out)
-
-
-@pytest.fixture(scope="session")
-def scenes(tmp_path_factory):
-    """Thirty pictures with captions: data that takes no time."""
-    folder = tmp_path_factory.mktemp("scenes")
-    samples = generated.evaluation(0, 30, 64)
-    rows = []
-    for i, (picture, captions) in enumerate(zip(samples.pictures, samples.captions, strict=True)):
-        picture.open().save(folder / f"{i}.png")
-        rows.append({"file": f"{i}.png", "captions": captions})
-    (folder / "captions.json").write_text(json.dumps(rows), encoding="utf-8")
-    return folder
 
 
 @pytest.fixture(scope="session")

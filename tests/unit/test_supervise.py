@@ -16,7 +16,6 @@ import pytest
 
 from clip_bench import record, supervise
 from clip_bench.__main__ import main
-from clip_bench.data import generated
 from clip_bench.journal import AGAIN, Journal
 from clip_bench.record import Outcome
 from clip_bench.report.verify import verify
@@ -70,19 +69,6 @@ def site(tmp_path_factory):
     told.mkdir()
     (told / "METADATA").write_text("Metadata-Version: 2.1\nName: fatal\nVersion: 1.0\n", encoding="utf-8")
     (told / "entry_points.txt").write_text("[clip_bench.backends]\nfatal = fatal\n", encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def scenes(tmp_path_factory):
-    """Thirty pictures with captions: data that takes no time."""
-    folder = tmp_path_factory.mktemp("scenes")
-    samples = generated.evaluation(0, 30, 64)
-    rows = []
-    for i, (picture, captions) in enumerate(zip(samples.pictures, samples.captions, strict=True)):
-        picture.open().save(folder / f"{i}.png")
-        rows.append({"file": f"{i}.png", "captions": captions})
-    (folder / "captions.json").write_text(json.dumps(rows), encoding="utf-8")
     return folder
 
 
