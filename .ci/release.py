@@ -52,10 +52,7 @@ def main() -> None:
 def built(home: Path, epoch: str) -> Mapping[str, str]:
     """The sha256 of each file that *home* / dist has after a build."""
     source = home / "source"
-    source.mkdir(parents=True)
-    archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout  # noqa: S607
-    with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
-        packed.extractall(source, filter="data")
+    run("git", "-C", ROOT, "checkout-index", "--all", f"--prefix={source}/")
     held = "".join(f"{'graft' if path.is_dir() else 'include'} {path.name}\n" for path in sorted(source.iterdir()))
     (source / "MANIFEST.in").write_text(held, encoding="utf-8")  # of itself setuptools leaves out all but the package
     constraints = ("--build-constraints", ROOT / "constraints.txt")
