@@ -17,8 +17,11 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 UNHASHED = {"torch", "torchao", "torchaudio", "torchvision", "triton"}
-EXTRAS = ("cpu", "siglip", "qnn", "ovep", "cuda", "trtrtx", "pixels", "parquet", "index")
-GROUPS = ("browser", "docs", "fuzz", "mutation", "tests", "lint", "types", "release")
+EXTRAS = (
+    *("cpu", "siglip", "qnn", "ovep", "cuda", "trtrtx", "pixels", "parquet", "index"),
+    *("archive", "ray", "remote"),
+)
+GROUPS = ("browser", "coverage", "docs", "fuzz", "mutation", "tests", "lint", "types", "release")
 HELD = {
     "numpy",
     "onnx",

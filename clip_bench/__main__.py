@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from clip_bench import plain
 from clip_bench.commands import (
     Command,
+    archive,
     audit,
     best,
     cache,
@@ -46,6 +47,7 @@ COMMANDS: Mapping[str, Command] = {
     "preprocess": preprocess,
     "report": report,
     "verify": verify,
+    "archive": archive,
     "compare": compare,
     "history": history,
     "best": best,

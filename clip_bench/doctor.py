@@ -39,7 +39,7 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Sign:
     """One thing that was looked at: what was seen, and what to do about it."""
 
     level: Level
@@ -149,24 +149,24 @@ def _boosts(cpus: Path) -> bool | None:
     return on == ["1"] if on else None
 
 
-def findings(seen: Seen) -> tuple[Finding, ...]:
-    """A finding for each thing that was looked at, in the order in which to mend them."""
+def signs(seen: Seen) -> tuple[Sign, ...]:
+    """A sign for each thing that was looked at, in the order in which to mend them."""
     checks = (_others, _load, _steal, _quota, _spread, _governor, _clock, _boost, _heat, _power, _threads, _timer)
     return (*(check(seen) for check in checks), *_gpus(seen))
 
 
-def _finding(about: str, seen: str, advice: str = "", unknown: str = "", *, wrong: bool | None) -> Finding:
+def _sign(about: str, seen: str, advice: str = "", unknown: str = "", *, wrong: bool | None) -> Sign:
     """A warning with its *advice* where something is *wrong*; None: nobody tells, and *unknown* says why."""
     if wrong is None:
-        return Finding(level=Level.UNKNOWN, about=about, seen=unknown)
+        return Sign(level=Level.UNKNOWN, about=about, seen=unknown)
     if wrong:
-        return Finding(level=Level.WARN, about=about, seen=f"{seen}: {advice}")
-    return Finding(level=Level.OK, about=about, seen=seen)
+        return Sign(level=Level.WARN, about=about, seen=f"{seen}: {advice}")
+    return Sign(level=Level.OK, about=about, seen=seen)
 
 
-def _others(seen: Seen) -> Finding:
+def _others(seen: Seen) -> Sign:
     others = seen.conditions.others
-    return _finding(
+    return _sign(
         "other processes",
         f"others take {others or 0.0:.1f} of {seen.logical} cores",
         "stop them, or trust paired ratios alone",
@@ -175,9 +175,9 @@ def _others(seen: Seen) -> Finding:
     )
 
 
-def _load(seen: Seen) -> Finding:
+def _load(seen: Seen) -> Sign:
     load = seen.conditions.load_1m
-    return _finding(
+    return _sign(
         "load",
         f"{load or 0.0:.2f} processes wanted a core, on average over the last minute",
         "wait until what ran has ended",
@@ -186,9 +186,9 @@ def _load(seen: Seen) -> Finding:
     )
 
 
-def _steal(seen: Seen) -> Finding:
+def _steal(seen: Seen) -> Sign:
     steal = seen.conditions.steal
-    return _finding(
+    return _sign(
         "steal",
         f"the host of this machine took {steal or 0.0:.1%} of its processor time",
         "take a host of its own, or trust paired ratios alone",
@@ -197,10 +197,10 @@ def _steal(seen: Seen) -> Finding:
     )
 
 
-def _quota(seen: Seen) -> Finding:
+def _quota(seen: Seen) -> Sign:
     quota = math.inf if seen.quota is None else seen.quota
     threads = max(1, int(min(quota, seen.logical)))
-    return _finding(
+    return _sign(
         "container quota",
         f"{quota:g} of {seen.logical} cores' time" if math.isfinite(quota) else "no limit",
         f"calls will stall; lift it, or --threads {threads}",
@@ -209,9 +209,9 @@ def _quota(seen: Seen) -> Finding:
     )
 
 
-def _spread(seen: Seen) -> Finding:
+def _spread(seen: Seen) -> Sign:
     low, mid, high = np.percentile(seen.rounds_s, (10, 50, 90))
-    return _finding(
+    return _sign(
         "a fixed kernel",
         f"{len(seen.rounds_s)} runs: median {mid * 1e3:.2f} ms, P90 {high / low - 1:.0%} above P10, "
         f"the longest {max(seen.rounds_s) / mid:.1f} times the median",
@@ -220,9 +220,9 @@ def _spread(seen: Seen) -> Finding:
     )
 
 
-def _governor(seen: Seen) -> Finding:
+def _governor(seen: Seen) -> Sign:
     named = ", ".join(seen.governors)
-    return _finding(
+    return _sign(
         "governor",
         named,
         "clocks follow the load; sudo cpupower frequency-set -g performance",
@@ -231,10 +231,10 @@ def _governor(seen: Seen) -> Finding:
     )
 
 
-def _clock(seen: Seen) -> Finding:
+def _clock(seen: Seen) -> Sign:
     clocks, top = seen.conditions.mhz, seen.top_mhz
     low, high = clocks or (0.0, 0.0)
-    return _finding(
+    return _sign(
         "clock",
         f"{low:.0f} to {high:.0f} MHz" + (f" of at most {top:.0f}" if top else ""),
         "no core gets up to its clock under load; look for a power limit, a battery saver or heat",
@@ -243,8 +243,8 @@ def _clock(seen: Seen) -> Finding:
     )
 
 
-def _boost(seen: Seen) -> Finding:
-    return _finding(
+def _boost(seen: Seen) -> Sign:
+    return _sign(
         "boost",
         "on" if seen.boost else "off",
         "clocks fall as cores get warm; let it run warm before you compare, or switch boost off for steadier times",
@@ -253,9 +253,9 @@ def _boost(seen: Seen) -> Finding:
     )
 
 
-def _heat(seen: Seen) -> Finding:
+def _heat(seen: Seen) -> Sign:
     throttled = seen.conditions.throttled
-    return _finding(
+    return _sign(
         "heat",
         f"cores were slowed {throttled or 0} times",
         "let it cool, and see to its fans",
@@ -264,8 +264,8 @@ def _heat(seen: Seen) -> Finding:
     )
 
 
-def _power(seen: Seen) -> Finding:
-    return _finding(
+def _power(seen: Seen) -> Sign:
+    return _sign(
         "power",
         seen.power,
         "plug it in: clocks are lower and vary",
@@ -274,15 +274,13 @@ def _power(seen: Seen) -> Finding:
     )
 
 
-def _threads(seen: Seen) -> Finding:
+def _threads(seen: Seen) -> Sign:
     """Hyper-threads are harmless where nobody else is: the suite takes one thread per core."""
     others = seen.conditions.others or 0.0
     if seen.virtual and seen.cores == seen.logical:
-        return _finding(
-            "hyper-threads", "", "", "a virtual machine: two of its cores may be one of the host", wrong=None
-        )
+        return _sign("hyper-threads", "", "", "a virtual machine: two of its cores may be one of the host", wrong=None)
     shared = seen.cores < seen.logical
-    return _finding(
+    return _sign(
         "hyper-threads",
         f"{seen.logical} threads on {seen.cores} cores" if shared else "none",
         "what others do on a core's second thread slows the first; stop them",
@@ -290,8 +288,8 @@ def _threads(seen: Seen) -> Finding:
     )
 
 
-def _timer(seen: Seen) -> Finding:
-    return _finding(
+def _timer(seen: Seen) -> Sign:
+    return _sign(
         "timer",
         f"time.perf_counter advances by {seen.step_s * 1e9:.0f} ns",
         "cells below a millisecond will be off by more than a thousandth",
@@ -299,14 +297,14 @@ def _timer(seen: Seen) -> Finding:
     )
 
 
-def _gpus(seen: Seen) -> tuple[Finding, ...]:
+def _gpus(seen: Seen) -> tuple[Sign, ...]:
     if seen.untold:
-        return (_finding("NVIDIA GPU", "", "", seen.untold, wrong=None),)
-    return tuple(finding for card in seen.cards for finding in (_company(card), _held(card)))
+        return (_sign("NVIDIA GPU", "", "", seen.untold, wrong=None),)
+    return tuple(sign for card in seen.cards for sign in (_company(card), _held(card)))
 
 
-def _company(card: Card) -> Finding:
-    return _finding(
+def _company(card: Card) -> Sign:
+    return _sign(
         f"{card.name}, processes",
         f"{card.others or 0} beside this one",
         "stop them, or trust paired ratios alone",
@@ -315,9 +313,9 @@ def _company(card: Card) -> Finding:
     )
 
 
-def _held(card: Card) -> Finding:
+def _held(card: Card) -> Sign:
     heat = "" if card.celsius is None else f", {card.celsius} °C"
-    return _finding(
+    return _sign(
         f"{card.name}, clock",
         (f"held down by {', '.join(card.held)}" if card.held else "held down by nothing") + heat,
         "let it cool, raise its limit (nvidia-smi -pl), or lock its clock (nvidia-smi -lgc)",

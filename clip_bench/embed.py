@@ -1,22 +1,19 @@
 """Embeddings of a folder of pictures, in a Parquet file: decoding beside inference, in bounded memory, to be resumed.
 
-Rows are in the order of the files' names; files that come later are added at the end. What is done lies in a folder beside the output, in parts of so many files
-each, written whole or not at all; the last step joins them. A run that finds parts of the same recipe goes on after
-them.
+Rows are in the order of the files' names; files that come later are added at the end. What is done lies in a folder
+beside the output, in parts of so many files each, written whole or not at all; the last step joins them. A run that
+finds parts of the same recipe goes on after them.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +24,7 @@ from numpy.typing import NDArray
 from clip_bench.data import folders
 from clip_bench.encoder import Embed
 from clip_bench.errors import UsageError
+from clip_bench.files import below, whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,12 +90,6 @@ class Plan:
         return self.out.with_name(f"{self.out.name}.parts")
 
 
-def missing() -> str:
-    """What is not installed, and how to get it; empty where nothing is."""
-    absent = [name for name in ("pyarrow", "tqdm") if find_spec(name) is None]
-    return f"embed needs {' and '.join(absent)}: pip install 'clip-bench[embed]'" if absent else ""
-
-
 def listed(folder: Path) -> list[str]:
     """The pictures below *folder* by their names, relative, with forward slashes, in order; hidden ones are passed over.
 
@@ -107,12 +99,8 @@ def listed(folder: Path) -> list[str]:
     if not folder.is_dir():
         msg = f"{folder}: no such folder; give one of pictures"
         raise UsageError(msg)
-    found = []
-    for root, inside, files in os.walk(folder):
-        inside[:] = [name for name in inside if not name.startswith(".")]
-        below = Path(root).relative_to(folder)
-        found += [(below / name).as_posix() for name in files if not name.startswith(".")]
-    names = sorted(name for name in found if Path(name).suffix.lower() in SUFFIXES)
+    found = below(folder)
+    names = [name for name in found if Path(name).suffix.lower() in SUFFIXES]
     if not names:
         msg = f"{folder}: none of its {len(found)} files is called {', '.join(sorted(SUFFIXES))}"
         raise UsageError(msg)
@@ -240,20 +228,6 @@ class Part:
         table = pa.table(columns).replace_schema_metadata(_noted(recipe, self.bad))
         with whole(path) as partial:
             pq.write_table(table, partial)
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A file beside *path* to write, which becomes *path* once it is whole and on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _noted(recipe: Mapping[str, object], bad: Mapping[str, str]) -> dict[bytes, bytes]:

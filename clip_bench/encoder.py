@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_bench import backends, pipeline
+from clip_bench import backends, execution, loading
 from clip_bench.backends import Arrays, format_of
 from clip_bench.models import feeds
 from clip_bench.models.towers import PAIR_TEXTS
@@ -94,7 +94,8 @@ def stacked(embeddings: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
 def opened(case: Case, settings: Settings, *, batch: int, instances: int = 1) -> Iterator[Encoder]:
     """*case* loaded with *batch* samples in a call and *instances* of the model, each in threads of its own.
 
-    A pair's call is always one picture with its texts. It takes pictures; :func:`dataclasses.replace` its ``kind`` for texts.
+    A pair's call is always one picture with its texts. It takes pictures; :func:`dataclasses.replace` its ``kind`` for
+    texts.
 
     Raises:
         UnavailableError: the device, the package or the weights are not on this machine.
@@ -105,17 +106,17 @@ def opened(case: Case, settings: Settings, *, batch: int, instances: int = 1) ->
     batch = 1 if case.tower is Tower.PAIR else batch
     case = replace(case, variant=replace(case.variant, batch=batch, load=asked))
     backend = backends.discover()[case.target.backend]
-    artifact = pipeline.build(case, format_of(backend, case.target), settings)
+    artifact = loading.build(case, format_of(backend, case.target), settings)
     with ExitStack() as stack:
-        sessions = pipeline.sessions(case, backend, artifact, settings)
+        sessions = loading.sessions(case, backend, artifact, settings)
         for each in sessions:
             stack.callback(each.close)
-            pipeline.placed(each, case)
+            execution.placed(each, case)
         dispatch = stack.enter_context(load.dispatched(sessions, asked.depth))
         kind = Tower.TEXT if case.tower is Tower.TEXT else Tower.IMAGE
         yield Encoder(case=case, kind=kind, artifact=artifact, dispatch=dispatch, clients=cycle(dispatch.clients))
         for each in sessions:
-            pipeline.placed(each, case)
+            execution.placed(each, case)
 
 
 def _blank(spec: ModelSpec) -> Arrays:

@@ -18,12 +18,13 @@ from clip_bench.models import reference as referring
 from clip_bench.models.feeds import Feeds
 from clip_bench.models.reference import Reference
 from clip_bench.models.weights import Source
+from clip_bench.options import SAMPLES
 from clip_bench.preprocess import probes
 from clip_bench.quality import fed as feeding_gate
 from clip_bench.quality import gates, known, metrics, noise, scores
 from clip_bench.quality.gates import Failure
 from clip_bench.record import Answered, Quality
-from clip_bench.settings import SAMPLES, Settings
+from clip_bench.settings import Settings
 from clip_bench.specs import Case, Device, Load, ModelSpec, Tower
 from clip_bench.store import Store
 

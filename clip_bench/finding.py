@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from clip_bench import jsonfile, witness
 from clip_bench.answered import Evaluation, Scoring
 from clip_bench.errors import UsageError
-from clip_bench.record import encodable
+from clip_bench.places import Place
+from clip_bench.runfile import origin
 
 KEY = "finding"
 SCHEMA = 1
@@ -191,6 +191,7 @@ class Embedding:
 class Tried:
     """What became of one broken cell, or with no name of *saboteur* of the true one of that batch.
 
+    *kind* and *what* are those of the :class:`~clip_bench.saboteurs.saboteur.Saboteur`; *case* is the id of the true cell.
     *drift* is the mean over the samples of 1 - cosine to the reference, None where nothing can be compared. *gates* are
     those that it failed, by name; *error* is why it ended before any could judge it. *published_percent* is the accuracy
     that the Olive CLIP examples would print.
@@ -265,7 +266,7 @@ def to_json(told: Told, machine: Mapping[str, object]) -> str:
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read(path: Path) -> Finding:
+def read(path: Place) -> Finding:
     """Read what :func:`to_json` made.
 
     Raises:
@@ -274,7 +275,7 @@ def read(path: Path) -> Finding:
     return from_file(path, jsonfile.load(path, "give the JSON file of a clip-bench command"))
 
 
-def from_file(path: Path, data: Any) -> Finding:  # noqa: ANN401  whatever the file holds
+def from_file(path: Place, data: Any) -> Finding:  # noqa: ANN401  whatever the file holds
     """The finding in *data*, what the file at *path* holds.
 
     Raises:
@@ -291,9 +292,7 @@ def from_file(path: Path, data: Any) -> Finding:  # noqa: ANN401  whatever the f
         raise UsageError(msg)
     try:
         told = _adapter().validate_json(json.dumps(told))
-    except (ValidationError, ValueError) as exc:
-        first = exc.errors()[0] if isinstance(exc, ValidationError) else {"loc": (), "msg": str(exc)}
-        msg = f"{path}: {KEY}.{'.'.join(map(str, first['loc']))}: {first['msg']} (this version reads schema {SCHEMA})"
+    except ValueError as exc:  # pydantic's ValidationError is one
+        msg = f"{path}: {jsonfile.misfit(KEY, exc)} (this version reads schema {SCHEMA})"
         raise UsageError(msg) from exc
-    place = encodable({"datetime": str(data.get("datetime", "")), "machine": machine, "head": witness.head(data)})
-    return Finding(name=path.stem, told=told, **place)
+    return Finding(name=path.stem, told=told, **origin(data, machine))

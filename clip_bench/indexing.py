@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import cycle, islice
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -51,12 +50,6 @@ class Indexed:
     names: tuple[str, ...]
     left_out: Mapping[str, str]
     table: Table
-
-
-def missing() -> str:
-    """What is not installed, and how to get it; empty where nothing is."""
-    absent = [name for name in ("lancedb", "pyarrow") if find_spec(name) is None]
-    return f"index needs {' and '.join(absent)}: pip install 'clip-bench[index]'" if absent else ""
 
 
 @contextmanager

@@ -9,6 +9,8 @@ Lines are JSON with a ``kind``:
 * ``end``        how a cell ended: its entry, its row of pytest-benchmark, its reports
 * ``died``       the process died under a cell, with which outcome and why; whoever reads it ends the cell so
 * ``withdrawn``  a cell was interrupted, or killed by mistake: it is as if it had never begun
+* ``machine``    what a machine of a fleet is, by its number
+* ``returned``   a node of a fleet died under a cell, which waits for another one
 * ``again``      everything died under a cell, the supervisor too: it gets one more try
 * ``finished``   the run's file is written, and pytest's exit status
 
@@ -53,6 +55,8 @@ class Story:
     ended: dict[str, Line] = field(default_factory=dict)
     died: dict[str, Line] = field(default_factory=dict)
     begun: Counter[str] = field(default_factory=Counter)
+    returned: Counter[str] = field(default_factory=Counter)
+    machines: dict[str, Line] = field(default_factory=dict)
     flying: str = ""
     since_s: float = 0.0
     finished: int | None = None
@@ -73,18 +77,31 @@ class Story:
                 self.notes[case] = line
             case "finished":
                 self.finished = line["status"]
+            case "machine":
+                self.machines.setdefault(case, line)
+            case "returned":
+                self.returned[case] += 1
             case "end" | "died" | "withdrawn" | "again":
-                if kind == "withdrawn" and self.flying == case:
-                    self.begun[case] -= 1
-                self.flying = ""
-                self.died.pop(case, None)
-                if kind == "end":
-                    self.ended[case] = line
-                    self.notes.pop(case, None)
-                elif kind == "died":
-                    self.died[case] = line
+                self._land(kind, case, line)
             case _:
                 raise KeyError(kind)
+
+    def _land(self, kind: str, case: str, line: Line) -> None:
+        """Nothing is under way any more, however it ended."""
+        if kind == "withdrawn" and self.flying == case:
+            self.begun[case] -= 1
+        self.flying = ""
+        self.died.pop(case, None)
+        if kind == "end":
+            self.ended[case] = line
+            self.notes.pop(case, None)
+        elif kind == "died":
+            self.died[case] = line
+
+    def machine_at(self, host: str) -> str:
+        """The number of the machine of a fleet at *host*: its own, or the next one."""
+        known = {line["host"]: number for number, line in self.machines.items()}
+        return known.get(host, str(len(known) + 1))
 
     def again(self, case: str) -> bool:
         """Whether this is not the first try of *case*."""
@@ -127,6 +144,11 @@ class Journal:
             journal.close()
             raise
         return journal
+
+    @property
+    def command(self) -> str:
+        """What goes on with its run."""
+        return f"clip-bench run --resume {self.path}"
 
     def close(self) -> None:
         """Let go of the file and of the lock."""
@@ -184,7 +206,7 @@ class Journal:
         except OSError as exc:
             with suppress(OSError):
                 os.ftruncate(self.descriptor, before)
-            msg = f"{self.path}: {exc.strerror}; make room, then go on with: clip-bench run --resume {self.path}"
+            msg = f"{self.path}: {exc.strerror}; make room, then go on with: {self.command}"
             raise UsageError(msg) from exc
         self.offset += len(data)
         self.story.tell(json.loads(data))
@@ -215,20 +237,6 @@ def newest(folders: list[Path]) -> Path | None:
     """The journal in *folders* that was written last."""
     found = [path for folder in folders for path in folder.glob(f"*{SUFFIX}") if _begins(path)]
     return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
-
-
-def differing(before: Line, now: Line) -> str:
-    """The first part of a plan that is not as it was, in words; empty where all is."""
-    for name, value in now.items():
-        was = before.get(name)
-        if was == value:
-            continue
-        if isinstance(value, Mapping) and isinstance(was, Mapping):
-            return f"{name}, {differing(was, value)}"
-        if isinstance(value, list) and isinstance(was, list) and name == "cells":
-            return f"it planned {len(was)} cells, and here are {len(value)}, or others"
-        return f"{name} was {was} and is {value}"
-    return ""
 
 
 def _begins(path: Path) -> bool:

@@ -5,13 +5,17 @@ The kernel releases a lock with its holder, however that ends: no lock is ever s
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from getpass import getuser
 from pathlib import Path
+from tempfile import gettempdir
 
 from filelock import FileLock, Timeout
 
@@ -22,6 +26,7 @@ try:
 except ImportError:  # Windows, where a file that is open can be neither removed nor moved: its descriptor is the lock
     fcntl = None  # type: ignore[assignment]  # a module, where there is one
 
+LOCKS = "CLIP_BENCH_LOCKS"
 FIRST_S, AGAIN_S = 5.0, 60.0  # how long to wait in silence, and between two words after that
 PLAINLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # neither through a link nor waiting for a pipe
 SHOWN = 200  # characters of what a holder wrote
@@ -30,7 +35,45 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def alone(path: Path, doing: str) -> Iterator[None]:
+def timing(doing: str, say: Callable[[str], object] = _log.warning) -> Iterator[None]:
+    """Have this machine alone, for who times something: as :func:`alone`, of one user or of all that share a folder.
+
+    ``CLIP_BENCH_LOCKS`` names that folder, for users and containers of one machine; without it each user has a lock.
+
+    Raises:
+        StoreError: the lock cannot be kept.
+    """
+    shared_by = os.environ.get(LOCKS)
+    folder = Path(shared_by or Path(gettempdir(), f"clip-bench-{_user()}"))
+    path = folder / "machine.lock"
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(mode=0o777 if shared_by else 0o700, parents=True, exist_ok=True)
+            if not shared_by:
+                _own(folder)
+            elif not path.exists():
+                path.touch()
+                path.chmod(0o666)
+            stack.enter_context(alone(path, doing, say))
+        except OSError as exc:
+            msg = f"{path}: no lock can be kept there ({exc.strerror}): set {LOCKS} to a folder that can be written"
+            raise StoreError(msg) from exc
+        yield
+
+
+def _user() -> str:
+    return str(os.getuid()) if hasattr(os, "getuid") else getuser()
+
+
+def _own(folder: Path) -> None:
+    """OSError where *folder*, whose name anybody can guess, is a link or somebody else's."""
+    state = folder.lstat()
+    if not stat.S_ISDIR(state.st_mode) or (hasattr(os, "getuid") and state.st_uid != os.getuid()):
+        raise PermissionError(errno.EPERM, "it is somebody else's", str(folder))
+
+
+@contextmanager
+def alone(path: Path, doing: str, say: Callable[[str], object] = _log.warning) -> Iterator[None]:
     """Hold the lock file *path*, which says who does what; whoever waits for it says so, with these words.
 
     Raises:
@@ -39,7 +82,7 @@ def alone(path: Path, doing: str) -> Iterator[None]:
     """
     lock, patience_s = _lock(path), FIRST_S
     while not _acquired(lock, patience_s, path):
-        _log.warning("waiting for %s; if it hangs, end it: its lock goes with it", _holder(path))
+        say(f"waiting for {_holder(path)}; if it hangs, end it: its lock goes with it")
         patience_s = AGAIN_S
     try:
         with suppress(OSError):  # a full disk; Windows, which lets nobody write to a locked file

@@ -11,8 +11,11 @@ from clip_bench import graphs
 from clip_bench.backends import Backend, format_of, found, options_of, rewrites_of, targets_of, variants_of
 from clip_bench.errors import UsageError
 from clip_bench.models import catalog, weights
-from clip_bench.settings import DEFAULT_MODELS, Settings
+from clip_bench.options import DEFAULT_MODELS
+from clip_bench.settings import Settings
 from clip_bench.specs import Case, Device, Load, ModelSpec, Precision, Target, Tower, Variant
+
+STATIC = frozenset({Precision.INT8_QDQ, Precision.A16W8, Precision.INT8_NNCF})  # what is calibrated
 
 
 def models(settings: Settings) -> list[ModelSpec]:
@@ -75,7 +78,8 @@ def _refuse_strange(settings: Settings, backends: Mapping[str, Backend]) -> None
     """Raise for what belongs to nobody: a target of another backend's name, or an option that none takes."""
     known: dict[str, set[str]] = {}
     for name, backend in backends.items():
-        if strange := [str(target) for target in backend.TARGETS if target.backend != name]:
+        offered = targets_of(backend, settings.by_name)
+        if strange := [str(target) for target in offered if target.backend != name]:
             msg = f"the backend {name} offers targets of another name, {', '.join(strange)}; mend or uninstall it"
             raise UsageError(msg)
         for owner, keys in options_of(backend).items():
@@ -90,9 +94,7 @@ def _refuse_strange(settings: Settings, backends: Mapping[str, Backend]) -> None
 def _calibrated(settings: Settings, backend: Backend, target: Target) -> Mapping[Variant, frozenset[Precision]]:
     """The variants that ``--calibration`` adds where a recipe takes the method."""
     methods = graphs.CALIBRATED.get(format_of(backend, target), frozenset())
-    static = targets_of(backend, settings.by_name)[target] & {
-        *(Precision.INT8_QDQ, Precision.A16W8, Precision.INT8_NNCF)
-    }
+    static = targets_of(backend, settings.by_name)[target] & STATIC
     given = [text for text in settings.calibrations if text.rpartition("_")[0] in methods]
     return {Variant(calibration=text): static for text in given}
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from clip_bench import matrix, pipeline
+from clip_bench import loading, matrix, pipeline
 from clip_bench.backends import Options, onnxruntime, setting_of, sophon
 from clip_bench.backends.onnxruntime import compile as compiling
 from clip_bench.backends.onnxruntime import qnn
@@ -76,7 +76,7 @@ def engines(settings: Settings, capabilities: Sequence[str], precisions: Sequenc
     target = Target(backend="onnxruntime", provider="trtrtx", device=Device.GPU)
     for case in _cases(settings, target, precisions):
         half = replace(case, variant=Variant(half_io=case.precision is Precision.FP16))
-        source = pipeline.build(half, Format.ONNX_GPU, settings)
+        source = loading.build(half, Format.ONNX_GPU, settings)
         for capability in capabilities:
             folder = out / capability / f"{case.tower}-{case.model.name}-{case.precision}"
             engine = trtrtx.compiles(source.file(".onnx"), folder / "model.engine", capability)
@@ -96,7 +96,7 @@ def bmodels(settings: Settings, batches: Sequence[int], out: Path) -> Iterator[s
         UsageError: a batch is none of SOPHON's.
     """
     for case in _cases(settings, sophon.EMULATED, [Precision.FP16]):
-        graph = pipeline.graph_of(case, settings)
+        graph = loading.graph_of(case, settings)
         for batch in batches if case.tower is Tower.IMAGE else [bmodel.TEXT_BATCH]:
             sized = {**graph.settings, "batch": str(batch)} if case.tower is Tower.IMAGE else graph.settings
             for path in bmodel.compile_offline([replace(graph, settings=sized)], out):
@@ -120,7 +120,7 @@ def _one(case: Case, settings: Settings, chip: str, out: Path) -> Compiled:
     finally:
         prepared.session.close()
     row = qnn.PROVIDERS[case.target]
-    artifact = pipeline.build(case, row.format, settings)
+    artifact = loading.build(case, row.format, settings)
     options = Options(
         precision=case.precision,
         threads=settings.threads,

@@ -10,6 +10,11 @@ def line(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
+def said(exc: BaseException) -> str:
+    """What *exc* says, in its first line; of what kind it is where it says nothing."""
+    return next(iter(str(exc).splitlines()), "") or type(exc).__name__
+
+
 def printable(text: str) -> str:
     """*text* as one line without control characters: what a table, a picture (XML) and a terminal may be given."""
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())

@@ -1,7 +1,6 @@
 """What one cell measured and how it ended, into and out of JSON; the schema number.
 
-A run file is pytest-benchmark JSON plus ``"outcomes"``: one :class:`Entry` per selected cell, timed or not. What
-does not fit this schema is refused when read, with the field's name.
+What does not fit this schema is refused when read, with the field's name.
 """
 
 from __future__ import annotations
@@ -12,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 
-from clip_bench import jsonfile, witness
+from clip_bench import jsonfile
 from clip_bench.errors import UsageError
 from clip_bench.memory import Step
 from clip_bench.specs import Case
@@ -28,7 +26,8 @@ from clip_bench.specs import Case
 # 5 adds, all with a default: the values per sample that quality sums up, digests of what was fed and answered, what the
 # nodes of the first call took; the drift that a cell is known to have; a witness.
 # 6 adds, with a default: what decides in the runtime whether a call repeated gives the same bits.
-SCHEMA: Literal[6] = 6
+# 7 adds, with a default: the machine of a fleet that measured a cell.
+SCHEMA: Literal[7] = 7
 
 
 class Outcome(StrEnum):
@@ -223,10 +222,10 @@ class Paired:
     """Seconds of four arms whose blocks of calls were interleaved, in one window.
 
     ``reference_s`` is the reference cell's, ``own_s`` this cell's, ``again_s`` the reference cell's once more (the null
-    arm: its ratio to ``reference_s`` is known to be 1), each with inputs that it never saw before; ``repeated_s`` is this
-    cell's with one input over and over. Item i of an arm is the lower quartile of one block; blocks 2i and 2i + 1 of all arms
-    ran next to each other, in an order drawn at random and then in its mirror. ``counted`` calls of a block are in its
-    quartile, after ``uncounted`` ones.
+    arm: its ratio to ``reference_s`` is known to be 1), each with inputs that it never saw before; ``repeated_s`` is
+    this cell's with one input over and over. Item i of an arm is the lower quartile of one block; blocks 2i and 2i + 1
+    of all arms ran next to each other, in an order drawn at random and then in its mirror. ``counted`` calls of a block
+    are in its quartile, after ``uncounted`` ones.
     """
 
     reference: str
@@ -322,7 +321,7 @@ class Record:
     paired: Paired | None = None
     work: Work | None = None
     spent_s: dict[str, float] = field(default_factory=dict)
-    schema: Literal[1, 2, 3, 4, 5, 6] = SCHEMA
+    schema: Literal[1, 2, 3, 4, 5, 6, 7] = SCHEMA
 
     @classmethod
     def empty(cls, case: Case) -> Record:
@@ -340,25 +339,17 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One planned cell of a run: how it ended, why, and what was measured."""
+    """One planned cell of a run: how it ended, why, and what was measured.
+
+    ``machine`` is the number of the machine that measured it, among those of the run's fleet; empty where there is none.
+    """
 
     case: str
     boundary: str
     outcome: Outcome
     reason: str
     record: Record
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A run file: its name, when and where it ran, every planned cell, the head of its witness, and where it lies."""
-
-    name: str
-    datetime: str
-    machine: dict[str, Any]
-    entries: tuple[Entry, ...]
-    head: str = ""
-    path: Path | None = None
+    machine: str = ""
 
 
 @cache
@@ -381,59 +372,6 @@ def from_json(data: object) -> tuple[Entry, ...]:
     """
     try:
         return _adapter().validate_python(data)
-    except (ValidationError, ValueError) as exc:
-        first = exc.errors()[0] if isinstance(exc, ValidationError) else {"loc": (), "msg": str(exc)}
-        place = ".".join(str(part) for part in first["loc"])
-        msg = f"outcomes.{place}: {first['msg']} (this version reads record schema {SCHEMA})"
+    except ValueError as exc:  # pydantic's ValidationError is one
+        msg = f"{jsonfile.misfit('outcomes', exc)} (this version reads record schema {SCHEMA})"
         raise UsageError(msg) from exc
-
-
-def read(path: Path) -> Run:
-    """Read a run file.
-
-    Raises:
-        UsageError: the file is missing, is not JSON, is not a clip-bench run, or its records do not fit the schema.
-    """
-    return from_file(path, jsonfile.load(path, "give the JSON file of a run"))
-
-
-def from_file(path: Path, data: object, *, samples: bool = True) -> Run:
-    """The run in *data*, what the file at *path* holds; without *samples* its values per sample, most of it, are left out.
-
-    Raises:
-        UsageError: it is not a clip-bench run, or its records do not fit the schema.
-    """
-    if not isinstance(data, dict) or "outcomes" not in data:
-        msg = (
-            f"{path}: no clip-bench run in it (no 'outcomes'); make one with pytest --benchmark-only --reports reports"
-        )
-        raise UsageError(msg)
-    try:
-        entries = from_json(data["outcomes"] if samples else _summed(data["outcomes"]))
-    except UsageError as exc:
-        msg = f"{path}: {exc}"
-        raise UsageError(msg) from exc
-    info = data.get("machine_info", {})
-    machine = info.get("clip_bench", {}) if isinstance(info, dict) else None
-    if not isinstance(machine, dict):
-        msg = f"{path}: machine_info is not an object; give the JSON file of a run, as it was written"
-        raise UsageError(msg)
-    told = encodable({"datetime": str(data.get("datetime", "")), "machine": machine, "head": witness.head(data)})
-    return Run(name=path.stem, entries=entries, path=path, **told)
-
-
-def _summed(outcomes: object) -> object:
-    """*outcomes* without the values per sample: memory for hundreds of runs whose tables need none of them."""
-    for entry in outcomes if isinstance(outcomes, list) else []:
-        record = entry.get("record") if isinstance(entry, dict) else None
-        quality = record.get("quality") if isinstance(record, dict) else None
-        if isinstance(quality, dict):
-            quality.pop("compared", None)
-            quality.pop("answered", None)
-    return outcomes
-
-
-def encodable(data: dict[str, Any]) -> dict[str, Any]:
-    """*data* without what JSON can hold and UTF-8 cannot: half a character."""
-    told: dict[str, Any] = json.loads(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace"))
-    return told

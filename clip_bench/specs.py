@@ -222,5 +222,11 @@ class Case:
         words = (self.tower, self.model.name, str(self.target), self.precision, str(self.variant))
         return "-".join(filter(None, words))
 
+    @property
+    def words(self) -> frozenset[str]:
+        """What ``-k`` finds in the id, and ``-m`` exactly: the words of every axis, and ``int8`` for each of its kinds."""
+        family = {"int8"} if self.precision.startswith("int8") else set()
+        return frozenset(filter(None, self.id.split("-"))) | family
+
     def __str__(self) -> str:
         return self.id

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from clip_bench.errors import ClipBenchError
 from clip_bench.journal import Ending, Journal
 
 SUPERVISOR = "CLIP_BENCH_SUPERVISOR"  # tells a child the process id of its supervisor
+GRACE_S = 30.0  # for an end in order after an interruption, which Python may lose (an import, a callback)
 IDLE_S = 300.0  # the least time for what is no cell: a start, ceilings, the file and its tables
 DEATHS = 2  # in a row with no cell under way: then pytest itself cannot run
 FULL = 0.8  # of the memory limit: who dies above it has met it
@@ -77,15 +78,49 @@ def follow() -> bool:
     return True
 
 
-def supervise(journal: Journal, limits: Limits, say: Callable[[str], object]) -> int:
+def ask(
+    journal: Journal,
+    arguments: Sequence[str],
+    folder: Path,
+    limits: Limits,
+    *,
+    python: str = sys.executable,
+    ray: str | None = None,
+) -> None:
+    """Tell *journal* what pytest is to do: its arguments, where, with which *python*, and what a cell may take.
+
+    *ray* is the address of the fleet that measures the cells, if one does.
+    """
+    journal.write(
+        "asked",
+        arguments=[*arguments],
+        folder=str(folder),
+        python=python,
+        ray=ray,
+        cell_timeout_s=limits.cell_timeout_s,
+        memory_bytes=limits.memory_bytes,
+    )
+
+
+def plan(journal: Journal) -> int:
+    """Have pytest tell *journal* which cells it would measure; its exit status, 0 where there are some."""
+    ended = _child(journal, Limits(), ("--collect-only", "--quiet"))
+    journal.catch_up()
+    journal.cut()
+    return ended.status
+
+
+def supervise(journal: Journal, limits: Limits, say: Callable[[str], object], output: int | None = None) -> int:
     """Run pytest as the journal tells until its file is written; the exit status. The lock on *journal* is held.
+
+    What pytest says goes to the descriptor *output*, or to where this process says what it does.
 
     Raises:
         ClipBenchError: pytest died twice in a row with no cell under way.
     """
     deaths = 0
     while True:
-        ended = _child(journal, limits)
+        ended = _child(journal, limits, output=output)
         journal.catch_up()
         journal.cut()
         story = journal.story
@@ -120,7 +155,7 @@ def _stopped(journal: Journal, status: int, say: Callable[[str], object]) -> int
 
 
 def _kept(journal: Journal) -> str:
-    return f"what ended is kept, and goes on with: clip-bench run --resume {journal.path}"
+    return f"what ended is kept, and goes on with: {journal.command}"
 
 
 def _blame(journal: Journal, ended: Ended, limits: Limits) -> str:
@@ -149,15 +184,20 @@ def _ending(ended: Ended, limits: Limits) -> tuple[Ending, str]:
     return "crashed", f"{ended.how}; {held}"
 
 
-def _child(journal: Journal, limits: Limits) -> Ended:
+def _child(journal: Journal, limits: Limits, more: Sequence[str] = (), output: int | None = None) -> Ended:
     """Start pytest in a process group of its own, sleep until it ends or is overdue, and end what it left behind."""
     asked, kills = journal.story.asked or {}, _oom_kills()
     posix = os.name == "posix"
     process = subprocess.Popen(  # noqa: S603  ourselves, with what the user asked for
-        [sys.executable, "-P", "-m", "pytest", *asked["arguments"], "--journal", str(journal.path.absolute())],
+        [
+            *(asked.get("python", sys.executable), "-P", "-m", "pytest", *asked["arguments"]),
+            *("--journal", str(journal.path.absolute()), *more),
+        ],
         cwd=asked["folder"],
         env={**os.environ, SUPERVISOR: str(os.getpid())},
         stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
         process_group=0 if posix else None,
         pass_fds=(journal.descriptor,) if posix else (),  # the lock, while any of us lives
     )
@@ -181,21 +221,24 @@ def _wait(process: subprocess.Popen[bytes], journal: Journal, limits: Limits) ->
     ends: queue.SimpleQueue[tuple[int, int | None]] = queue.SimpleQueue()
     threading.Thread(target=lambda: ends.put(_reaped(process)), daemon=True).start()
     journal.story.since_s = time.monotonic()
-    overdue, interruptions = None, 0
+    overdue, interrupted = None, False
     while True:
         try:
             left = None if overdue is not None else _left_s(journal, limits)
-            status, peak = ends.get(timeout=None if left is None else min(left, limits.cell_timeout_s or left))
+            look = None if left is None else min(left, limits.cell_timeout_s or left)
+            status, peak = ends.get(timeout=GRACE_S if interrupted else look)
         except queue.Empty:
             journal.catch_up()
-            if _left_s(journal, limits) == 0:
+            if interrupted:
+                _signal(process, KILL)
+            elif _left_s(journal, limits) == 0:
                 overdue = journal.story.flying
                 _signal(process, KILL)
         except KeyboardInterrupt:
-            interruptions += 1
-            _signal(process, signal.SIGINT if interruptions == 1 else KILL)
+            _signal(process, KILL if interrupted else signal.SIGINT)
+            interrupted = True
         else:
-            return Ended(status=status, peak_bytes=peak, overdue=overdue, interrupted=interruptions > 0)
+            return Ended(status=status, peak_bytes=peak, overdue=overdue, interrupted=interrupted)
 
 
 def _left_s(journal: Journal, limits: Limits) -> float | None:

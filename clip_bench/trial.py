@@ -21,6 +21,7 @@ from clip_bench.quality.gates import Gate
 from clip_bench.saboteurs import ALL, Kind, Saboteur
 from clip_bench.settings import Settings
 from clip_bench.specs import Case, Device, Precision, Target, Tower, Variant
+from clip_bench.timing.stopwatch import Stopwatch
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -130,7 +131,7 @@ class Trial:
                 record, outputs = pipeline.answered(ready)
                 record = pipeline.held(ready, record, outputs, self.settings)
                 if record.quality is not None and not record.quality.failures:
-                    record = pipeline.timed(ready, record, Uncounted(), replace(self.settings, rounds=ROUNDS))
+                    record = pipeline.timed(ready, record, Stopwatch(), replace(self.settings, rounds=ROUNDS))
             except PlacementError as exc:
                 return outputs, (str(getattr(exc.args[0], "gate", Gate.PLACEMENT)),)
             failures = record.quality.failures if record.quality else ()
@@ -195,23 +196,6 @@ class Beside:
         ready = pipeline.prepare(other, self.trial.backends, self.trial.settings)
         self.stack.callback(ready.close)
         return ready.session, ready.calls
-
-
-class Uncounted:
-    """Stands where pytest-benchmark's fixture does; its times are of no use, and go nowhere."""
-
-    def __init__(self) -> None:
-        self.extra_info: dict[str, Any] = {}
-        self.stats: Any = {"data": []}
-
-    def pedantic(
-        self, target: Callable[..., Any], *, setup: Callable[[], Any], rounds: int, warmup_rounds: int, iterations: int
-    ) -> None:
-        """Call *target* as often as under the clock."""
-        for _ in range((warmup_rounds + rounds) * iterations):
-            positional, named = setup()
-            target(*positional, **named)
-            self.stats["data"].append(1.0)
 
 
 def _noisy(rows: NDArray[Any], drift: float, draw: np.random.Generator) -> NDArray[Any]:

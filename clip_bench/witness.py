@@ -62,17 +62,23 @@ def faults(data: Data) -> list[str]:
     return found
 
 
+def rows(data: Data) -> dict[str, list[Any]]:
+    """The rows of pytest-benchmark in *data* by the cell that each is of, which nobody checked; no name for what is no row."""
+    found: dict[str, list[Any]] = {}
+    for row in _list(data.get("benchmarks")):
+        found.setdefault(_told(row, "param"), []).append(row)
+    return found
+
+
 def _parts(data: Data) -> Iterator[tuple[str, Any]]:
     """The parts of a file by name: its own facts, each cell, and at last what belongs to no cell."""
-    rows: dict[str, list[Any]] = {}
-    for row in _list(data.get("benchmarks")):
-        rows.setdefault(_told(row, "param"), []).append(row)
+    timed = rows(data)
     yield OWN, {name: value for name, value in data.items() if name not in APART}
     for entry in _list(data.get("outcomes")):
         name = _told(entry, "case")
-        yield name, [entry, rows.pop(name, [])]
-    if rows:
-        yield OTHERS, rows
+        yield name, [entry, timed.pop(name, [])]
+    if timed:
+        yield OTHERS, timed
 
 
 def _list(value: object) -> list[Any]:

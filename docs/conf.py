@@ -28,7 +28,9 @@ def setup(app: Sphinx) -> None:
 def _contents(app: Sphinx, name: str, source: list[str]) -> None:
     """The order of the site is that of the links of its first page, which needs no directive that GitHub would print."""
     if name == app.config.root_doc:
-        pages = "\n".join([*_linked(app.srcdir / "docs", source[0]), "/clip_bench/**", "/reports/**"])
+        pages = "\n".join(
+            [*_linked(app.srcdir / "docs", source[0]), "/docs/runners/**", "/clip_bench/**", "/reports/**"]
+        )
         source[0] += f"\n```{{toctree}}\n:hidden:\n:glob:\n\n{pages}\n```\n"
 
 

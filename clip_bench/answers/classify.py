@@ -16,9 +16,10 @@ from clip_bench.data.listing import Entry, Listing, ranked
 from clip_bench.errors import UsageError
 from clip_bench.evaluation import CALIBRATION_SAMPLES
 from clip_bench.models import feeds
+from clip_bench.options import SAMPLES
 from clip_bench.quality import metrics
 from clip_bench.quality.predictions import KEPT, Prediction, probabilities
-from clip_bench.settings import SAMPLES, Settings
+from clip_bench.settings import Settings
 from clip_bench.specs import Case, Precision
 
 TOGETHER = 32  # embeddings that are compared with the classes at once

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from clip_bench.data.folders import DAMAGE
 from clip_bench.data.listing import Entry
 from clip_bench.errors import UsageError
+from clip_bench.plain import said
 
 Change = Callable[[object], NDArray[np.float32]]
 
@@ -24,5 +25,5 @@ def prepared(entry: Entry, change: Change) -> tuple[NDArray[np.float32], str]:
     try:
         return change(picture), sha256
     except (*DAMAGE, MemoryError, RuntimeError) as exc:
-        msg = f"{entry.name}: mode {picture.mode} cannot be preprocessed: {(str(exc) or type(exc).__name__).splitlines()[0]}"
+        msg = f"{entry.name}: mode {picture.mode} cannot be preprocessed: {said(exc)}"
         raise UsageError(msg) from exc

@@ -27,8 +27,8 @@ class Options:
 
     ``settings`` are the user's ``--option NAME.KEY=VALUE`` whose NAME is the target's backend or its provider.
     ``store`` takes what a runtime compiles, as an artifact derived from the one that is loaded. ``device_id`` is the
-    number of the device, of several alike, where the user names one. ``instances`` and ``depth`` are for a session with a queue of its own: how
-    many requests it executes at the same time, and how many it holds.
+    number of the device, of several alike, where the user names one. ``instances`` and ``depth`` are for a session with
+    a queue of its own: how many requests it executes at the same time, and how many it holds.
     """
 
     precision: Precision

@@ -161,7 +161,11 @@ def _start(runtime: RKNN | RKNNLite, chosen: Mapping[str, object]) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class RknnSession:
-    """A graph in the simulator, which is made ``silent``, or on the NPU, where nothing stands inside the clock but the call."""
+    """A graph in the simulator, which is made ``silent``, or on the NPU, where nothing stands inside the clock but the call.
+
+    ``inputs`` and ``outputs`` are names in the runtime's order, ``layers`` what the build told; ``told`` is what the runtime
+    was told, ``note`` what a reader must know.
+    """
 
     runtime: RKNN | RKNNLite
     inputs: Sequence[str]

@@ -270,7 +270,11 @@ def _dtypes(module: GraphModule) -> Counter[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchSession:
-    """A program on a device; inputs are copied there, and results back to the host, inside the call."""
+    """A program on a device; inputs are copied there, and results back to the host, inside the call.
+
+    ``inputs`` and ``outputs`` are names in the program's order, ``module`` is what ``call`` runs; ``options`` is what torch was
+    told, ``note`` what a reader must know.
+    """
 
     call: Moved | Captured
     inputs: Sequence[str]

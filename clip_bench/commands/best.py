@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from clip_bench import places
 from clip_bench.commands import choosing, tell
 
 HELP = "name the cell to deploy, with the runner-up and what it costs, from the JSON files of runs"
@@ -14,9 +15,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """From where, what is sought, and what it may cost."""
     from clip_bench.specs import Tower
 
-    parser.add_argument(
-        "runs", nargs="*", type=Path, metavar="JSON", help="run files, or folders of them (default: reports)"
-    )
+    parser.add_argument("runs", nargs="*", metavar="JSON", help="run files, folders or URIs of them (default: reports)")
     objectives = ("latency", "throughput", "size", "energy")
     parser.add_argument("--objective", choices=objectives, default="latency", help="what is best (default: latency)")
     parser.add_argument(
@@ -47,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     choosing.writable("--json", options.json)
     bounds = best.Bounds(max_top1_drop=options.max_top1_drop, min_similarity=options.min_similarity)
     only = {axis: getattr(options, axis) for axis in ("model", "tower", "machine")}
-    table = best.measured(options.runs or [Path("reports")], only)
+    table = best.measured(list(map(places.of, options.runs)) or [Path("reports")], only)
     answer = best.choose(table, options.objective, bounds)
     if options.json:
         choosing.write_json(options.json, choices.data(answer))

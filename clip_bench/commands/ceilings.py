@@ -12,7 +12,7 @@ HELP = "how fast a runtime here can multiply, and memory can be read"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """A run's options, and which ceilings."""
-    from clip_bench.settings import OPTIONS
+    from clip_bench.options import OPTIONS
     from clip_bench.specs import Precision
 
     add_flags(parser, OPTIONS)

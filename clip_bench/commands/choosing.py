@@ -25,7 +25,7 @@ def add(
     parser: argparse.ArgumentParser, flags: Collection[str] = FLAGS, *, batch: int = 0, several: bool = False
 ) -> None:
     """The cell, or *several* to compare, samples of a call if there is a default, and a run's options *flags*."""
-    from clip_bench.settings import OPTIONS
+    from clip_bench.options import OPTIONS
     from clip_bench.specs import Precision
 
     many: dict[str, Any] = {"action": "append", "default": []} if several else {"default": ""}

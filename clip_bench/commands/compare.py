@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from pathlib import Path
 
-from clip_bench import plain
+from clip_bench import places, plain
 from clip_bench.errors import UsageError
 
 HELP = "what changed between runs: faster, slower or no difference seen, and the drift of the outputs"
@@ -16,9 +15,9 @@ HELP = "what changed between runs: faster, slower or no difference seen, and the
 def add(parser: argparse.ArgumentParser) -> None:
     """What is compared, and what fails."""
     parser.add_argument(
-        "before", type=Path, metavar="A", help="a run file, a folder of them, or pytest-benchmark's JSON"
+        "before", metavar="A", help="a run file, a folder of them, or pytest-benchmark's JSON; here or by URI"
     )
-    parser.add_argument("after", type=Path, nargs="+", metavar="B", help="the same, later: each is compared with A")
+    parser.add_argument("after", nargs="+", metavar="B", help="the same, later: each is compared with A")
     parser.add_argument(
         "--fail-slower", metavar="P%", help="exit status 1 if a cell is surely slower, by more than P %%"
     )
@@ -34,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     from clip_bench.report import comparisons, reading
     from clip_bench.report.compare import compare
 
-    before, *others = reading.read([options.before, *options.after])
+    before, *others = reading.read(list(map(places.of, [options.before, *options.after])))
     found = [compare(before, after) for after in others]
     whole = comparisons.dumps(found) if options.format == "json" else "\n".join(map(comparisons.text, found))
     sys.stdout.write(whole)

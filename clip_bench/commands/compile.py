@@ -13,7 +13,7 @@ HELP = "compile for chips that are not here, and check on their emulator"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """A run's options, the chips, and what for them."""
-    from clip_bench.settings import OPTIONS
+    from clip_bench.options import OPTIONS
 
     add_flags(parser, OPTIONS)
     chip = parser.add_mutually_exclusive_group(required=True)

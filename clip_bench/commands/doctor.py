@@ -21,6 +21,6 @@ def run(options: argparse.Namespace) -> int:
     """Print what was found."""
     from clip_bench import doctor
 
-    found = doctor.findings(doctor.look(options.seconds))
+    found = doctor.signs(doctor.look(options.seconds))
     tell(map(str, found))
     return int(options.strict and any(each.level is doctor.Level.WARN for each in found))

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clip_bench.commands import choosing, tell
-from clip_bench.errors import UnavailableError, UsageError
+from clip_bench.commands import choosing, needs, tell
+from clip_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from clip_bench.embed import Plan
@@ -47,8 +47,7 @@ def run(options: argparse.Namespace) -> int:
     if options.workers is not None and options.workers < 1:
         msg = f"--workers {options.workers}: at least 1"
         raise UsageError(msg)
-    if missing := embed.missing():
-        raise UnavailableError(missing)
+    needs("embed", "pyarrow", "tqdm")
     from tqdm import tqdm
 
     names = embed.listed(options.folder)

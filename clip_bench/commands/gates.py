@@ -13,7 +13,7 @@ DRAWS = 250  # of each true cell: 3,500 of the default matrix, of which one in a
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Which saboteurs, towers and precisions."""
-    from clip_bench.settings import OPTIONS
+    from clip_bench.options import OPTIONS
     from clip_bench.trial import TARGETS, TOWERS
 
     parser.add_argument(

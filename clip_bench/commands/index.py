@@ -13,8 +13,8 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from clip_bench.commands import choosing, tell
-from clip_bench.errors import UnavailableError, UsageError
+from clip_bench.commands import choosing, needs, tell
+from clip_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from clip_bench.cases import Chosen
@@ -55,14 +55,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, and print; the exit status is 1 where a document was left out, or one was not found."""
-    from clip_bench import indexing
     from clip_bench.finding import Indexing
     from clip_bench.report.indexing import page
 
     sizes = _sizes(options)
     _check_files(options, sizes)
-    if missing := indexing.missing():
-        raise UnavailableError(missing)
+    needs("index", "lancedb", "pyarrow")
     given = choosing.settings_of(options)
     settings = choosing.apart(given)
     several = choosing.chosen(options, settings)
@@ -88,11 +86,11 @@ def _sizes(options: argparse.Namespace) -> tuple[int, ...]:
 
 
 def _check_files(options: argparse.Namespace, sizes: Sequence[int]) -> None:
-    from clip_bench.report import plots
+    from clip_bench.report import sheet
 
     curves = max(1, len(set(options.case))) * len(sizes)
-    if options.plot and curves > plots.MOST_CURVES:
-        msg = f"--plot: {curves} curves, and {plots.MOST_CURVES} can be told apart: give fewer --case or --batches"
+    if options.plot and curves > sheet.MOST_CURVES:
+        msg = f"--plot: {curves} curves, and {sheet.MOST_CURVES} can be told apart: give fewer --case or --batches"
         raise UsageError(msg)
     for flag, path in (("--json", options.json), ("--plot", options.plot)):
         choosing.writable(flag, path)

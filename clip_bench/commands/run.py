@@ -41,23 +41,33 @@ def add(parser: argparse.ArgumentParser) -> None:
         help=f"go on with a run that did not end, with its own options: its journal, or a folder (default: the newest in "
         f"{WHERE}/ and here)",
     )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="measure each cell on a node of this Ray cluster that offers its target (HOST:PORT, or auto): docs/fleets.md",
+    )
     parser.set_defaults(pytest=[])
 
 
 def run(options: argparse.Namespace) -> int:
     """Supervise; the exit status is pytest's."""
-    from clip_bench import supervise
+    from clip_bench import locks, supervise
 
     limits = supervise.Limits(cell_timeout_s=options.cell_timeout, memory_bytes=_bytes(options.memory_limit))
     if limits.cell_timeout_s is not None and not 0 < limits.cell_timeout_s < float("inf"):
         msg = f"--cell-timeout {limits.cell_timeout_s:g}: a number of seconds above 0"
         raise UsageError(msg)
     if options.resume is None:
-        journal = _begun(options.pytest, limits)
+        journal = _begun(options.pytest, limits, options.ray)
     else:
         journal, limits = _resumed(options, limits)
     try:
-        return supervise.supervise(journal, limits, say)
+        if address := (journal.story.asked or {})["ray"]:
+            from clip_bench import fleet
+
+            return fleet.run(journal, limits, address, say)
+        with locks.timing("timing cells", say):
+            return supervise.supervise(journal, limits, say)
     finally:
         journal.close()
 
@@ -69,13 +79,17 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def _begun(arguments: list[str], limits: Limits) -> Journal:
+def _begun(arguments: list[str], limits: Limits, ray: str | None) -> Journal:
     """The journal of a new run, with what was asked in it."""
-    from clip_bench import journal
+    from clip_bench import journal, supervise
 
     if not SUITE.is_dir():
         msg = f"{SUITE}: no such folder here; clip-bench run starts pytest on it, in a checkout of clip-bench"
         raise UsageError(msg)
+    if ray:
+        from clip_bench import fleet
+
+        fleet.passed_on([str(SUITE), *arguments])  # what it cannot do is told before anything begins
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--reports", type=Path, default=Path())
     parser.add_argument("--journal")
@@ -87,7 +101,7 @@ def _begun(arguments: list[str], limits: Limits) -> Journal:
         msg = f"--journal {named.journal}: clip-bench run names its journal itself; to go on with one, give it to --resume"
         raise UsageError(msg)
     made = journal.Journal.opened(journal.fresh(named.reports), locked=True)
-    _ask(made, [str(SUITE), *arguments], Path.cwd(), limits)
+    supervise.ask(made, [str(SUITE), *arguments], Path.cwd(), limits, ray=ray)
     return made
 
 
@@ -123,18 +137,9 @@ def _resumed(options: argparse.Namespace, limits: Limits) -> tuple[Journal, Limi
     say(f"going on with {path}: {len(made.story.ended)} cells have ended")
     if told := made.settle():
         say(told)
-    _ask(made, asked["arguments"], Path(asked["folder"]), kept)
+    ray = options.ray or asked.get("ray")
+    supervise.ask(made, asked["arguments"], Path(asked["folder"]), kept, ray=ray)
     return made, kept
-
-
-def _ask(made: Journal, arguments: list[str], folder: Path, limits: Limits) -> None:
-    made.write(
-        "asked",
-        arguments=arguments,
-        folder=str(folder),
-        cell_timeout_s=limits.cell_timeout_s,
-        memory_bytes=limits.memory_bytes,
-    )
 
 
 def _bytes(text: str | None) -> int | None:

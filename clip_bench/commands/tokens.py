@@ -14,7 +14,7 @@ SETS = ("imagenet", "cifar100")
 def add(parser: argparse.ArgumentParser) -> None:
     """The labels, the model and the folder."""
     from clip_bench.answers.labels import PROMPTS
-    from clip_bench.settings import OPTIONS
+    from clip_bench.options import OPTIONS
 
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--labels", metavar="LABELS", help="labels between commas, or a file with a label per line")

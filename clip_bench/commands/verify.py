@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from clip_bench import places
+
 HELP = "recompute every summary and every table of reports from raw values, and find what was edited"
 
 
@@ -14,9 +16,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths",
         nargs="*",
-        type=Path,
         metavar="PATH",
-        help="a folder of reports, or the JSON of a run (default: reports)",
+        help="a folder of reports, or the JSON of a run, here or by URI (default: reports)",
     )
 
 
@@ -26,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     from clip_bench.report.verify import verify
 
     faulty = checks = 0
-    for path in options.paths or [Path("reports")]:
+    for path in list(map(places.of, options.paths)) or [Path("reports")]:
         for checked in verify(path):
             faulty, checks = faulty + bool(checked.faults), checks + 1
             name = printable(str(checked.path))

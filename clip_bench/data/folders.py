@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from clip_bench import files
 from clip_bench.data import NO_LABEL, Picture, Samples, assemble, captions, take
 from clip_bench.errors import UsageError
+from clip_bench.plain import said
 
 FORMATS = (
     "BMP",
@@ -189,8 +190,7 @@ def opened(
         msg = f"{name}: no picture of a known format ({', '.join(FORMATS)})"
         raise UsageError(msg) from exc
     except (*DAMAGE, Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
-        said = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-        msg = f"{name}: {said.splitlines()[0]}"
+        msg = f"{name}: {getattr(exc, 'strerror', None) or said(exc)}"
         raise UsageError(msg) from exc
 
 

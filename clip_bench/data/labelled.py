@@ -118,19 +118,10 @@ def _folders(path: Path, numbers: Mapping[str, int]) -> Found:
                 f"{folder.name}: {'the folder of no one class' if folder.is_dir() else 'in no class folder'}"
             )
             continue
-        names = [f"{folder.name}/{name}" for name in _below(folder)]
+        names = [f"{folder.name}/{name}" for name in files.below(folder)]
         entries += (file(path, name, label) for name in names)
         problems += [] if names else [f"{folder.name}: no file"]
     return entries, problems
-
-
-def _below(folder: Path) -> list[str]:
-    found = []
-    for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = Path(here).relative_to(folder)
-        found += [(inside / name).as_posix() for name in names if not name.startswith(".")]
-    return sorted(found)
 
 
 def _listed(rows: Iterable[tuple[str, str]], root: Path, places: list[str], numbers: Mapping[str, int]) -> Found:

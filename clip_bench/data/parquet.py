@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clip_bench import room
 from clip_bench.data import NO_LABEL, classes
 from clip_bench.data.listing import Entry, Listing
 from clip_bench.errors import UnavailableError, UsageError
@@ -29,6 +30,7 @@ def read(path: Path, root: Path | None) -> Listing:  # noqa: ARG001  every reade
     Raises:
         UnavailableError: no ``datasets``.
         UsageError: no parquet, or the columns tell too little.
+        StoreError: the cache, where the table is unpacked, is full or cannot be written.
     """
     stored = _stored(path)
     picture = _column(stored, PICTURE)
@@ -67,8 +69,7 @@ def read(path: Path, root: Path | None) -> Listing:  # noqa: ARG001  every reade
 def _stored(path: Path) -> Dataset:
     """The table, pictures left as bytes; it is kept, memory-mapped, in the cache."""
     try:
-        from datasets import Dataset, Image, disable_progress_bars
-        from datasets.exceptions import DatasetGenerationError
+        from datasets import Image, disable_progress_bars
     except ImportError as exc:
         msg = "parquet needs the datasets package: pip install 'clip-bench[parquet]'"
         raise UnavailableError(msg) from exc
@@ -77,16 +78,34 @@ def _stored(path: Path) -> Dataset:
     if not files:
         msg = f"{path}: no *.parquet in it"
         raise UsageError(msg)
+    root = default_root()
     try:
-        table = Dataset.from_parquet(files, cache_dir=str(default_root() / "datasets"))
-    except (DatasetGenerationError, OSError, ValueError, TypeError) as exc:
-        said = str(exc.__cause__ or exc).splitlines()[0]
-        msg = f"{path}: no parquet that can be read: {said}"
+        with room.writable(root, f"table of {path.name}"):
+            table = _unpacked(files, root / "datasets")
+    except (OSError, ValueError, TypeError) as exc:
+        msg = f"{path}: no parquet that can be read: {str(exc).splitlines()[0]}"
         raise UsageError(msg) from exc
     for name, feature in table.features.items():
         if isinstance(feature, Image):
             table = table.cast_column(name, Image(decode=False))
     return table
+
+
+def _unpacked(files: list[str], folder: Path) -> Dataset:
+    """The table of *files*, written into *folder* unless it is there.
+
+    Raises:
+        OSError: the system's own, which ``datasets`` hides in one that only says that something went wrong.
+        ValueError: whatever else went wrong there.
+    """
+    from datasets import Dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    try:
+        return Dataset.from_parquet(files, cache_dir=str(folder))
+    except DatasetGenerationError as exc:
+        why = exc.__cause__ or exc
+    raise why if isinstance(why, OSError) else ValueError(str(why))
 
 
 def _column(table: Dataset, names: Iterable[str]) -> str:

@@ -12,13 +12,14 @@ import pickle
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clip_bench import files
 from clip_bench.errors import UsageError
+from clip_bench.plain import said
 
 KINDS = frozenset({"b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"})
 ARRAYS = frozenset(
@@ -44,8 +45,8 @@ def read(path: Path) -> dict[str, Any]:
             raise ValueError(msg)  # noqa: TRY004  the value of a file, not the type of an argument
         return {_text(key): value.array() if isinstance(value, _Array) else value for key, value in found.items()}
     except DAMAGE as exc:
-        said = (getattr(exc, "strerror", None) or str(exc) or type(exc).__name__).splitlines()[0]
-        msg = f"{path}: no pickle that can be read safely: {said}; fetch CIFAR-100's python version anew"
+        told = getattr(exc, "strerror", None) or said(exc)
+        msg = f"{path}: no pickle that can be read safely: {told}; fetch CIFAR-100's python version anew"
         raise UsageError(msg) from exc
 
 
@@ -97,7 +98,21 @@ class _Array:
         return np.frombuffer(raw, dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
+def _bytearray8(reader: Any) -> None:  # noqa: ANN401  Python's own unpickler, which says nothing of its types
+    """As its own, which takes memory for as many bytes as the file says before it looks how many there are."""
+    (size,) = struct.unpack("<Q", reader.read(8))
+    if len(found := bytearray(reader.read(size))) != size:
+        msg = f"it ends within {size} bytes"
+        raise pickle.UnpicklingError(msg)
+    reader.append(found)
+
+
 class _Reader(pickle._Unpickler):  # noqa: SLF001  the one in C takes gigabytes for a memo of one large number
+    dispatch: ClassVar[dict[int, Callable[[pickle.Unpickler], None]]] = {
+        **pickle._Unpickler.dispatch,  # noqa: SLF001  as above
+        pickle.BYTEARRAY8[0]: _bytearray8,
+    }
+
     def find_class(self, module: str, name: str) -> Callable[..., object]:
         if module in ARRAYS and name in STAND_INS:
             return STAND_INS[name]

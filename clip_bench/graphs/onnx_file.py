@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,9 +117,7 @@ def write(
     exported = torch.onnx.export(
         source, dynamo=True, opset_version=opset, input_names=list(inputs), output_names=list(outputs), verbose=False
     )
-    if exported is None:  # as without dynamo
-        msg = "torch exported no ONNX program"
-        raise UnsupportedError(msg)
+    exported = cast("torch.onnx.ONNXProgram", exported)  # None without dynamo alone
     for node in exported.model.graph.all_nodes():
         node.metadata_props.clear()
     exported.save(path, external_data=external_data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from clip_bench import locks, room
+from clip_bench import files, locks, room
 from clip_bench.errors import CorruptError
 from clip_bench.specs import Weights
 
@@ -38,12 +38,8 @@ def _note(book: Path, key: str, sha256: str) -> str:
     with locks.alone(book.with_name(f"{HASHES}.lock"), f"noting {key}"):
         held = _held(book)
         if key not in held:
-            partial = book.with_suffix(".partial")
-            try:
+            with files.whole(book) as partial:
                 partial.write_text(json.dumps({**held, key: sha256}, indent=1, sort_keys=True), encoding="utf-8")
-                partial.replace(book)
-            finally:
-                partial.unlink(missing_ok=True)
         return held.get(key, sha256)
 
 

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from clip_bench.errors import UnavailableError
+from clip_bench.plain import said
 from clip_bench.specs import Weights
 
 SAFE = "open_clip_model.safetensors"  # open_clip.constants.HF_SAFE_WEIGHTS_NAME
@@ -61,11 +62,11 @@ def download(weights: Weights) -> tuple[Path, str]:
                 weights.repo, file, revision=weights.revision, endpoint=endpoint, etag_timeout=TIMEOUT_S
             )
         except LocalEntryNotFoundError as exc:  # what answered is no hub, such as a page to log in
-            raise UnavailableError(_line(exc.__cause__ or exc)) from exc
+            raise UnavailableError(said(exc.__cause__ or exc)) from exc
         except EntryNotFoundError:
             continue
         except _failures() as exc:
-            raise UnavailableError(_line(exc)) from exc
+            raise UnavailableError(said(exc)) from exc
         return Path(path), published(found.etag or "")
     msg = f"the hub has no {weights.file} in {weights.repo} at {weights.revision}"
     raise UnavailableError(msg)
@@ -84,7 +85,7 @@ def _unreachable(endpoint: str) -> str:
     try:
         get_session().head(endpoint, timeout=TIMEOUT_S)
     except _failures() as exc:
-        return f"{endpoint} cannot be reached: {_line(exc)}"
+        return f"{endpoint} cannot be reached: {said(exc)}"
     return ""
 
 
@@ -93,7 +94,3 @@ def _failures() -> tuple[type[Exception], ...]:
     from huggingface_hub.errors import HfHubHTTPError
 
     return (OSError, *(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)))
-
-
-def _line(exc: BaseException) -> str:
-    return next(iter(str(exc).splitlines()), "") or type(exc).__name__

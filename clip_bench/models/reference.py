@@ -95,18 +95,19 @@ def _compute(source: Source, feeds: Feeds, threads: int, path: Path) -> None:
         module = towers.module(model, tower, torch.float32)
         few = rows[:NOISE_ROWS]
         with _threads(threads):
-            arrays[tower] = _embed(module, rows, BATCH)
-            arrays[f"{tower}_again"] = _embed(module, few, BATCH)
-            arrays[f"{tower}_batch"] = _embed(module, few, 1)
+            arrays[tower] = embed(module, rows)
+            arrays[f"{tower}_again"] = embed(module, few)
+            arrays[f"{tower}_batch"] = embed(module, few, 1)
         with _threads(1 if threads > 1 else 2):
-            arrays[f"{tower}_threads"] = _embed(module, few, BATCH)
+            arrays[f"{tower}_threads"] = embed(module, few)
     bias = getattr(model, "logit_bias", None)
     arrays["scale"] = model.logit_scale.detach().exp().numpy()
     arrays["bias"] = np.zeros(1, np.float32) if bias is None else bias.detach().numpy()
     np.savez(path, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
 
 
-def _embed(module: nn.Module, rows: NDArray[np.generic], batch: int) -> NDArray[np.float32]:
+def embed(module: nn.Module, rows: NDArray[np.generic], batch: int = BATCH) -> NDArray[np.float32]:
+    """The embeddings (n, width) that *module* gives *rows*, so many in a call."""
     import torch
 
     with torch.inference_mode():

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from clip_bench.errors import CorruptError, UnavailableError, UsageError
 from clip_bench.models import held, hub, product, seeded, shapes_tiny
+from clip_bench.plain import said
 from clip_bench.specs import ModelSpec
 from clip_bench.store import sha256_file
 
@@ -116,7 +117,7 @@ def load(spec: ModelSpec, *, folder: Path | None, store_root: Path) -> tuple[nn.
         try:
             state = _converted(model, state)
         except DAMAGE as exc:
-            msg = f"{path}: these are not weights of {spec.architecture}: {_first(exc)}; give a checkpoint of it"
+            msg = f"{path}: these are not weights of {spec.architecture}: {said(exc)}; give a checkpoint of it"
             raise UsageError(msg) from exc
     _fill(spec, model, state)
     return model.eval(), sha256
@@ -204,10 +205,6 @@ def _hashed(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001  part 
     return sha256_file(path)
 
 
-def _first(exc: Exception) -> str:
-    return next(iter(str(exc).splitlines()), "") or type(exc).__name__
-
-
 def _safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -215,7 +212,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, *DAMAGE) as exc:
-        msg = f"{path} is not a safetensors file: {_first(exc)}; get it anew"
+        msg = f"{path} is not a safetensors file: {said(exc)}; get it anew"
         raise UsageError(msg) from exc
 
 

@@ -16,8 +16,10 @@ from PIL.PngImagePlugin import PngImageFile
 from clip_bench.data import folders
 from clip_bench.data.folders import DAMAGE, FORMATS
 from clip_bench.errors import UsageError
+from clip_bench.plain import said
 
 CHANNELS = {"L": "mono", "RGB": "rgb", "RGBA": "rgba"}  # kornia-rs's names for the modes whose PNG it decodes
+SIGNATURE, AROUND = b"\x89PNG\r\n\x1a\n", 12  # before a PNG's chunks, and the bytes of one that are not its own
 END = b"\0\0\0\0IEND\xaeB`\x82"  # a PNG's last chunk, which Pillow heeds and kornia-rs does not
 _REMARKS = threading.Lock()  # the filters of warnings are the process's
 
@@ -65,7 +67,7 @@ def fastest(stored: bytes) -> Image.Image:
         UsageError: as :func:`picture`.
     """
     image = opened(stored)
-    if isinstance(image, PngImageFile) and stored.endswith(END) and _plain(image) and _kornia():
+    if isinstance(image, PngImageFile) and _plain(image) and _ended(stored) and _kornia():
         return _from_kornia(stored, image) or loaded(image)
     return loaded(image)
 
@@ -88,6 +90,14 @@ def _plain(image: PngImageFile) -> bool:
     """Whether a PNG is one picture of 8 bits per channel, top to bottom: Pillow's raw mode is then the mode."""
     plain = image.mode in CHANNELS and [tile[3] for tile in image.tile] == [image.mode]
     return plain and not image.is_animated and not image.info.get("interlace")
+
+
+def _ended(stored: bytes) -> bool:
+    """Whether each chunk of a PNG is as long as it says, up to the last one: kornia-rs stops after the pixels."""
+    place = len(SIGNATURE)
+    while place < len(stored):
+        place += AROUND + int.from_bytes(stored[place : place + 4], "big")
+    return place == len(stored) and stored.endswith(END)
 
 
 @cache
@@ -130,6 +140,6 @@ def refusing() -> Iterator[None]:
         msg = f"more pixels than the {Image.MAX_IMAGE_PIXELS} that are decoded: make it smaller"
         raise UsageError(msg) from exc
     except DAMAGE as exc:
-        said = (getattr(exc, "strerror", None) or str(exc) or type(exc).__name__).splitlines()[0]
-        msg = f"damaged: {said}: get the file anew"
+        told = getattr(exc, "strerror", None) or said(exc)
+        msg = f"damaged: {told}: get the file anew"
         raise UsageError(msg) from exc

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_bench.models import feeds, towers
+from clip_bench.models import feeds, reference, towers
 from clip_bench.models.weights import Source
 from clip_bench.preprocess.measure import Captions
 from clip_bench.specs import Tower
-
-BATCH = 16
 
 Floats = NDArray[np.float32]
 
@@ -22,18 +21,9 @@ def towers_of(source: Source) -> tuple[Callable[[Floats], Floats], Callable[[NDA
     import torch
 
     model = source.model()
-
-    def made(tower: Tower) -> Callable[[NDArray[np.generic]], Floats]:
-        module = towers.module(model, tower, torch.float32)
-
-        def embed(rows: NDArray[np.generic]) -> Floats:
-            with torch.inference_mode():
-                parts = [module(torch.from_numpy(rows[i : i + BATCH])).numpy() for i in range(0, len(rows), BATCH)]
-            return np.concatenate(parts)
-
-        return embed
-
-    return made(Tower.IMAGE), made(Tower.TEXT)
+    modules = (towers.module(model, tower, torch.float32) for tower in (Tower.IMAGE, Tower.TEXT))
+    image, text = (partial(reference.embed, module) for module in modules)
+    return image, text
 
 
 def captions(

@@ -61,10 +61,11 @@ def normaliser(planned: Plan) -> Callable[[Pixels], NDArray[np.float32]]:
 def crop(image: Image.Image, planned: Plan) -> Pixels:
     """What open_clip's transform crops out of *image*, (h, w, 3): resized in the image's own mode, then RGB.
 
-    Where the crop is narrower than the picture and the picture is made smaller, only its columns are resized: across and
-    then down, as Pillow does to a picture that is wider than high. Of a higher one, Pillow since 13 decides by its size which way comes first, and the
-    8 bits between the two are rounded otherwise; so it is resized as a whole. So are modes 1 and P, whose nearest pixels
-    Pillow finds by adding up steps, and LA, which is rare; and a picture that is made larger, which is little work and has many halves.
+    Where the crop is narrower than the picture and the picture is made smaller, only its columns are resized: across
+    and then down, as Pillow does to a picture that is wider than high. Of a higher one, Pillow since 13 decides by its
+    size which way comes first, and the 8 bits between the two are rounded otherwise; so it is resized as a whole. So
+    are modes 1 and P, whose nearest pixels Pillow finds by adding up steps, and LA, which is rare; and a picture that
+    is made larger, which is little work and has many halves.
     """
     width, height = planned.resized(*image.size)
     left, top = planned.corner(width, height)

@@ -256,7 +256,7 @@ def _unrelated(own: metrics.Floats, figures: Similarity, identified: float) -> s
 
 
 def _not_finite(rows: Rows) -> int:
-    return int((~np.isfinite(rows).all(axis=-1)).sum())
+    return int((~np.isfinite(rows).all(axis=1)).sum())
 
 
 def _below(figures: Similarity, precision: Precision, floors: Floors) -> list[Failure]:

@@ -65,8 +65,8 @@ def drift(a: Rows, b: Rows) -> Floats:
         msg = f"rows of shapes {np.shape(a)} and {np.shape(b)} cannot be compared; give two arrays (n, width)"
         raise ValueError(msg)
     u, v = normalised(a), normalised(b)
-    halves = np.minimum(np.square(u - v).sum(axis=-1) / 2, 2.0)
-    return np.where(u.any(axis=-1) & v.any(axis=-1), halves, 1.0)
+    halves = np.minimum(np.square(u - v).sum(axis=1) / 2, 2.0)
+    return np.where(u.any(axis=1) & v.any(axis=1), halves, 1.0)
 
 
 def cosine(a: Rows, b: Rows) -> Floats:
@@ -84,21 +84,20 @@ def between(reference: Rows) -> float:
     The cosines of all ordered couples sum to ‖Σu‖², and those of equal rows are taken off again, so that no n x n
     matrix is made.
     """
-    wide = np.asarray(reference, dtype=np.float64)
-    distinct, counts = np.unique(wide, axis=0, return_counts=True)
+    distinct, counts = np.unique(reference, axis=0, return_counts=True)
     units = normalised(distinct)
-    couples = len(wide) ** 2 - np.square(counts).sum()
+    couples = len(reference) ** 2 - np.square(counts).sum()
     if couples == 0:
         return 1.0
     every = np.square(counts @ units).sum()
-    same = np.square(counts) @ np.square(units).sum(axis=-1)
+    same = np.square(counts) @ np.square(units).sum(axis=1)
     return float(np.clip((every - same) / couples, -1.0, 1.0))
 
 
 def spread(rows: Rows) -> float:
     """Mean squared distance of the unit rows to their mean; 0 where all rows point the same way."""
     units = normalised(rows)
-    return float(np.square(units - units.mean(axis=0)).sum(axis=-1).mean())
+    return float(np.square(units - units.mean(axis=0)).sum(axis=1).mean())
 
 
 def nearest(test: Rows, reference: Rows) -> Integers:
@@ -118,7 +117,7 @@ def identified(test: Rows, reference: Rows) -> Bools:
     samples can have cosines of 0.99.
     """
     own, best = drift(test, reference), drift(test, reference[nearest(test, reference)])
-    found: Bools = (own <= best + TIE) & normalised(test).any(axis=-1)
+    found: Bools = (own <= best + TIE) & normalised(test).any(axis=1)
     return found
 
 
@@ -176,7 +175,7 @@ def similarity(compared: Compared, between: float, known: float | None = None) -
 def difference(test: Rows, reference: Rows) -> Floats:
     """The mean of |*test* - *reference*| over each row as it is, (n,); not finite where a value is not."""
     with np.errstate(invalid="ignore", over="ignore"):
-        rows: Floats = np.abs(np.asarray(test, np.float64) - reference).mean(axis=-1)
+        rows: Floats = np.abs(np.asarray(test, np.float64) - reference).mean(axis=1)
     return rows
 
 
@@ -184,8 +183,8 @@ def rank(queries: Rows, items: Rows) -> Floats:
     """Cosines of every query to every item, (queries, items); NaN, which never hits, where a row has no direction."""
     units, others = normalised(queries), normalised(items)
     cosines = units @ others.T
-    cosines[~units.any(axis=-1)] = np.nan
-    cosines[:, ~others.any(axis=-1)] = np.nan
+    cosines[~units.any(axis=1)] = np.nan
+    cosines[:, ~others.any(axis=1)] = np.nan
     return cosines
 
 

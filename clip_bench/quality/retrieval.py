@@ -7,6 +7,7 @@ by all items is made.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 
@@ -34,7 +35,7 @@ def recalls(images: Rows, texts: Rows, owners: Integers, ks: Sequence[int] = KS)
         ValueError: as :func:`both`.
     """
     hits = both(images, texts, owners, ks)
-    return {name: float(each.mean()) if each.size else float("nan") for name, each in hits.items()}
+    return {name: float(each.mean()) if each.size else math.nan for name, each in hits.items()}
 
 
 def both(images: Rows, texts: Rows, owners: Integers, ks: Sequence[int] = KS) -> Mapping[str, Bools]:

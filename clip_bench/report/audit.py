@@ -65,7 +65,8 @@ class Published:
 class Audited:
     """One figure of a row with its verdict; ``peak`` is None for a device without a name.
 
-    ``batch`` is 0 where a rate does not tell it, ``texts`` are beside the pictures of a fused graph. ``fp32`` is whether the time would be impossible in FP32, whatever it claims: yes, no, or why that is not known.
+    ``batch`` is 0 where a rate does not tell it, ``texts`` are beside the pictures of a fused graph. ``fp32`` is
+    whether the time would be impossible in FP32, whatever it claims: yes, no, or why that is not known.
     """
 
     row: Published

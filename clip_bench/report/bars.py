@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clip_bench.plain import printable
-from clip_bench.report.plots import GREY, MOST_LABELS, WIDTH, check, drawing
+from clip_bench.report.sheet import GREY, MOST_LABELS, WIDTH, check, drawing
 from clip_bench.report.strips import strips
 
 if TYPE_CHECKING:

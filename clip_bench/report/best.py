@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from clip_bench.errors import UsageError
-from clip_bench.record import Outcome, Run
+from clip_bench.places import Place
+from clip_bench.record import Outcome
 from clip_bench.report import platforms
 from clip_bench.report.blocks import alike, has
 from clip_bench.report.calls import SETTING, rank
 from clip_bench.report.columns import Row
+from clip_bench.report.current import current
 from clip_bench.report.fronts import COSINE, DIGITS, TOP1, pareto
-from clip_bench.report.pages import current
 from clip_bench.report.rows import collect
+from clip_bench.runfile import Run
 from clip_bench.timing.roofline import Word
 
 KIND = ("machine", "model", "weights", "tower", *SETTING, "sequence", "image_size")
@@ -114,7 +115,7 @@ class Answer:
     left_out: Sequence[tuple[Row, str]]
 
 
-def measured(paths: Iterable[Path], only: Mapping[str, Collection[str]]) -> pd.DataFrame:
+def measured(paths: Iterable[Place], only: Mapping[str, Collection[str]]) -> pd.DataFrame:
     """The newest measurement of each cell on each machine; of *only* such models, towers and machines as it names.
 
     Raises:
@@ -147,12 +148,12 @@ def choose(table: pd.DataFrame, objective: str, bounds: Bounds) -> Answer:
         UsageError: no cell has what the objective is about.
     """
     rows: list[Row] = table.to_dict("records")
-    judged = [(row, _unfit(row, objective, bounds)) for row in rows]
+    judged = [(row, unfit(row, objective, bounds)) for row in rows]
     if not any(
-        has(row, OBJECTIVES[objective].column) for row in rows if row["outcome"] == Outcome.OK and _callable(row)
+        has(row, OBJECTIVES[objective].column) for row in rows if row["outcome"] == Outcome.OK and answerable(row)
     ):
         raise UsageError(_unmeasured(rows, objective))
-    calls = [row for row in rows if _callable(row)]
+    calls = [row for row in rows if answerable(row)]
     for row in calls:
         row["scored"] = has(row, TOP1)
     why = {id(row): reason for row, reason in judged}
@@ -212,7 +213,7 @@ def _place(row: Row) -> tuple[str, str, int, bool, int]:
     return row["machine"], row["model"], rank(row["tower"]), row["load"] != "latency", int(row["batch"])
 
 
-def _callable(row: Row) -> bool:
+def answerable(row: Row) -> bool:
     """Whether *row* could be an answer, and tells what its call was."""
     return (
         row["backend"] != platforms.NULL
@@ -222,7 +223,7 @@ def _callable(row: Row) -> bool:
     )
 
 
-def _unfit(row: Row, objective: str, bounds: Bounds) -> str:
+def unfit(row: Row, objective: str, bounds: Bounds) -> str:
     """Why *row* may not be chosen; empty where it may."""
     least = bounds.min_similarity
     reasons = {

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
-from clip_bench.record import Run
 from clip_bench.report.columns import FULL, TOWERS, Cell, Row, outcome
 from clip_bench.report.figures import ABSENT, fixed, markdown
 from clip_bench.report.rows import frame
+from clip_bench.runfile import Run
 
 WORD = re.compile(r"(?:^|-)(?P<method>minmax|percentile|entropy)_(?P<rows>[1-9]\d*)(?=-|$)")  # in a variant
 METHODS = {

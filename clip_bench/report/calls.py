@@ -18,9 +18,9 @@ FED = {
 }
 
 
-def split(rows: Iterable[Row]) -> list[list[Row]]:
-    """Rows of one tower and one kind of call, towers in their order."""
-    return sorted(alike(rows, ("tower", *SETTING)), key=lambda group: rank(group[0]["tower"]))
+def split(rows: Iterable[Row], setting: Sequence[str] = SETTING) -> list[list[Row]]:
+    """Rows of one tower and one kind of call, which is told by *setting*, towers in their order."""
+    return sorted(alike(rows, ("tower", *setting)), key=lambda group: rank(group[0]["tower"]))
 
 
 def rank(tower: str) -> int:
@@ -58,9 +58,8 @@ def describe(rows: Sequence[Row], *, scores: bool = False) -> str:
     images = f"{plural(batch, 'image')} ({pixels})"
     contents = {"image": images, "text": f"{plural(batch, 'text')} ({tokens})"}
     what = contents.get(first["tower"], f"{images} and {plural(texts, 'text')} ({tokens})")
-    threads = plural(int(first["threads"]), "thread") if first["threads"] else "the runtime's own choice of threads"
     inside = first["inside_clock"] or "not recorded"
-    sentence = f"One call is {what}, on {threads}. Inside the clock: {inside}."
+    sentence = f"One call is {what}, on {_threads(rows)}. Inside the clock: {inside}."
     fed = (told for word, told in FED.items() if word in first["fed"])
     return " ".join(filter(None, (sentence, *fed, _load(first), _scored(rows) if scores else "")))
 
@@ -68,6 +67,14 @@ def describe(rows: Sequence[Row], *, scores: bool = False) -> str:
 def plural(count: int, noun: str) -> str:
     """'1 image', '2 images'."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _threads(rows: Sequence[Row]) -> str:
+    """How many threads; of machines that differ in it, from how many to how many."""
+    least, most = (int(pick(row["threads"] for row in rows)) for pick in (min, max))
+    if least != most:
+        return f"{least} to {most} threads, as each machine ran it"
+    return plural(least, "thread") if least else "the runtime's own choice of threads"
 
 
 def _load(row: Row) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 
 from clip_bench.record import Work
-from clip_bench.report import batches, drifts, fronts, placements, plots, queues, sizes, starts
+from clip_bench.report import batches, drifts, fronts, placements, plots, queues, sheet, sizes, starts
 from clip_bench.report.blocks import alike, evenly, has, models
 from clip_bench.report.calls import brief, split
 from clip_bench.report.columns import TOWERS, Row, label, precision
@@ -20,7 +20,7 @@ from clip_bench.report.rows import CALL
 from clip_bench.timing.roofline import Word
 
 NAMED = re.compile(r"(?:front|latency|batches|roofline|queue|drift|placement|start|size)[A-Za-z0-9._-]*\.svg")
-MOST_ROOFS = len(plots.DASHES)
+MOST_ROOFS = len(sheet.DASHES)
 SECONDS = 1e-3
 GRAPHS: dict[str, Callable[[str, Sequence[Row]], list[str]]] = {
     "drift": drifts.pictures,
@@ -34,7 +34,8 @@ PLAIN = {"batch": 1, "load": "latency", "instances": 1, "queue": 0, "device_ids"
 def draw(frame: pd.DataFrame) -> dict[str, dict[str, str]]:
     """The plots of *frame*, by kind and file name.
 
-    Of timed cells ``front``, ``latency``, ``batches``, ``queue`` and ``roofline``; of all, as far as they tell, :data:`GRAPHS`.
+    Of timed cells ``front``, ``latency``, ``batches``, ``queue`` and ``roofline``; of all, as far as they tell,
+    :data:`GRAPHS`.
     """
     every = models(frame)
     rows = [row for row in every if has(row, "rounds")]
@@ -96,7 +97,7 @@ def _latencies(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """How the times of one request are distributed, for each model, tower and call."""
     alone = [row for row in rows if row["load"] in {"latency", ""}]
     for group in alike(alone, ("model", "tower", *CALL)):
-        for part in evenly(group, plots.MOST_CURVES):
+        for part in evenly(group, sheet.MOST_CURVES):
             curves = [Curve(label=label(row), seconds=row["rounds_s"], marks=_marks(row)) for row in part]
             yield _name("latency", group[0]), plots.latencies(_subject(group[0]), curves)
 
@@ -106,7 +107,7 @@ def _batches(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
     for several in batches.growths(frame):
         for group in alike([growth.first for growth in several], ("model",)):
             chosen = [growth for growth in several if any(growth.first is row for row in group)]
-            for part in evenly(chosen, plots.MOST_CURVES):
+            for part in evenly(chosen, sheet.MOST_CURVES):
                 series = [
                     Series(
                         label=label(growth.first),
@@ -120,7 +121,7 @@ def _batches(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
 def _queues(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """What more requests at once cost and bring, for each model and tower."""
     for group in queues.families(rows):
-        for part in evenly(queues.loads(group), plots.MOST_CURVES):
+        for part in evenly(queues.loads(group), sheet.MOST_CURVES):
             first = group[0] | {"load": "latency"}
             yield _name("queue", first), plots.queues(_subject(first), part)
 
@@ -147,7 +148,7 @@ def _rooflines(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     for group in alike(held, ("run", "device")):
         labels = list(dict.fromkeys(label(row) for row in group))
         ceilings: Ceilings = group[0]["ceilings"]
-        for part in evenly(labels, plots.MOST_LABELS):
+        for part in evenly(labels, sheet.MOST_LABELS):
             shown = [row for row in group if label(row) in part]
             points = [
                 Point(label=label(row), work=Work(flops=row["flops"], bytes=row["bytes"]), seconds=row["call_s"])

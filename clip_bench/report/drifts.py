@@ -15,7 +15,7 @@ from clip_bench.quality.gates import FLOORS
 from clip_bench.record import Compared, Record
 from clip_bench.report.blocks import evenly
 from clip_bench.report.columns import Row, label
-from clip_bench.report.plots import COLOURS, GREY, check, drawing, logarithmic
+from clip_bench.report.sheet import COLOURS, GREY, check, drawing, logarithmic
 from clip_bench.report.strips import strips
 
 if TYPE_CHECKING:

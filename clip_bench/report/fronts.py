@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from clip_bench.plain import printable
-from clip_bench.report.plots import GREY, MOST_LABELS, Sheet, check, colour, drawing, logarithmic, marker
+from clip_bench.report.sheet import GREY, MOST_LABELS, Sheet, check, colour, drawing, logarithmic, marker
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -78,8 +78,8 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 def plot(subject: str, scale: Scale, spots: Sequence[Spot], order: Sequence[str]) -> list[str]:
     """What is accurate for its latency: every cell, and the line of those that no other one beats in both.
 
-    *subject* begins the title; *order* has every label of a page, so that each looks alike in all of its plots. There are several plots where there are more labels than can be told apart; the front
-    is that of all cells in each.
+    *subject* begins the title; *order* has every label of a page, so that each looks alike in all of its plots. There
+    are several plots where there are more labels than can be told apart; the front is that of all cells in each.
 
     Raises:
         UsageError: no cell, or a time that is not positive and finite.

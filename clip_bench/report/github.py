@@ -20,8 +20,8 @@ CUT = "The summary ends here: GitHub takes at most {limit:,} bytes. `clip-bench 
 def summary(tables: Mapping[str, pd.DataFrame], notes: Sequence[str] = (), limit: int = LIMIT) -> str:
     """How the cells of each machine ended, its hardware tables, and its cells without a time, folded away.
 
-    *tables* are frames by the machine's name, *notes* what a reader has to see first. It is cut at a line where it would take
-    more than *limit* bytes of UTF-8, and says so.
+    *tables* are frames by the machine's name, *notes* what a reader has to see first. It is cut at a line where it
+    would take more than *limit* bytes of UTF-8, and says so.
     """
     parts = ["## clip-bench", "\n".join(f"- {clean(note)}" for note in notes)]
     for name, frame in ((name, words(frame)) for name, frame in tables.items()):

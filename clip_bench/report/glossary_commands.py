@@ -147,6 +147,20 @@ PAGE: Mapping[str, Told] = {
 }
 
 COMMANDS: Mapping[str, Told] = {
+    "Best of each kind of device": (
+        "Of `clip-bench report` on an archive, or on runs of more than 20 machines ([many results](archive.md)).",
+        {
+            "Device": "CPU, GPU or NPU",
+            "Best cell": "target and precision of the best cell of all machines: the least median latency of those that ended ok on "
+            "hardware, are not impossible, and lose no more than a point of top-1",
+            "Best machine": "the machine with that cell",
+            "Chip": "the accelerator of a GPU, else the processor of that machine",
+            "Best P50 (ms)": "the median of that cell's rounds",
+            "Middle P50 (ms)": "the median over the machines, each with its own best cell",
+            "Slowest P50 (ms)": "the most of these",
+            "Machines": "how many machines have a cell that may be best",
+        },
+    ),
     "clip-bench compare": (
         "A cell on both sides, A before B.",
         {

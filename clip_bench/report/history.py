@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 
 from clip_bench.errors import UsageError
-from clip_bench.record import Run
+from clip_bench.places import Place
 from clip_bench.report import platforms
 from clip_bench.report.blocks import join
 from clip_bench.report.comparisons import changed
 from clip_bench.report.figures import clean, markdown, millis, times
 from clip_bench.report.rows import collect
 from clip_bench.report.sides import Cell, cell
+from clip_bench.runfile import Run
 from clip_bench.timing.steady import SHORTEST, shifts
 from clip_bench.timing.windows import level
 
@@ -30,7 +30,7 @@ LEGEND = (
 Moment = tuple[str, Cell, float]
 
 
-def table(paths: Sequence[Path]) -> str:
+def table(paths: Sequence[Place]) -> str:
     """A table per machine with a line for each cell that has times of two or more runs.
 
     Raises:

@@ -79,7 +79,7 @@ def _matrix(tried: Sequence[Tried]) -> str:
     rows = []
     for name, batch in dict.fromkeys((each.saboteur, each.batch) for each in tried):
         several = [found[name, batch, precision] for precision in precisions if (name, batch, precision) in found]
-        first = next(each for each in several if each.precision == FLOAT)
+        first = found[name, batch, FLOAT]
         cells = [_cell(each, tried) for each in several]
         title = f"{clean(name) if name else TRUE}{f', batch {batch}' if batch > 1 else ''}"
         rows.append([title, *cells, _drift(first.drift), fixed(first.published_percent, 1)])

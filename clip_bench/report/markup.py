@@ -1,6 +1,7 @@
 """The markdown of our own pages as HTML: headings, paragraphs, lists, tables, links and emphasis; all else is text.
 
-What a file holds has been through ``figures.clean``, so that it opens no table, tag or link; whatever it is, it leaves here escaped.
+What a file holds has been through ``figures.clean``, so that it opens no table, tag or link; whatever it is, it leaves
+here escaped.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import pandas as pd
 
 from clip_bench.errors import UsageError
 from clip_bench.finding import Finding
-from clip_bench.record import Run
+from clip_bench.places import Place
 from clip_bench.report import (
     batches,
     beside,
@@ -22,6 +22,8 @@ from clip_bench.report import (
     cold,
     drawings,
     inference,
+    many,
+    overview,
     platforms,
     ratios,
     reproducible,
@@ -32,12 +34,14 @@ from clip_bench.report import (
     surroundings,
     vendors,
 )
+from clip_bench.report.current import current
 from clip_bench.report.figures import clean, linked, markdown, witnessed, words
 from clip_bench.report.missed import tally
 from clip_bench.report.profiles import profiles
 from clip_bench.report.published import page as published
-from clip_bench.report.rows import collect, frame, newest
+from clip_bench.report.rows import collect
 from clip_bench.report.tables import full, hardware, holes
+from clip_bench.runfile import Run
 
 LONGEST = 80  # characters of a folder's name
 FOLDER = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{,{LONGEST}}}")
@@ -70,7 +74,7 @@ QUEUES = (
 SIZES = "A bar for each file, with all that load it. A runtime that narrows weights when it loads them keeps the file of FP32."
 
 
-def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
+def write(paths_in: Iterable[Place], out_dir: Path) -> list[Path]:
     """Write what :func:`made` makes, and remove plots of the machines that are no longer made.
 
     Returns the pages, and then the plots.
@@ -78,7 +82,15 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     Raises:
         UsageError: a path is no run and no finding, there is none, or *out_dir* cannot be written.
     """
-    files = made(paths_in, out_dir)
+    return put(made(paths_in, out_dir), out_dir)
+
+
+def put(files: Mapping[Path, str], out_dir: Path) -> list[Path]:
+    """Write the text of each of *files*, which lie in *out_dir*, and remove plots that an earlier report left beside them.
+
+    Raises:
+        UsageError: *out_dir* cannot be written.
+    """
     for path in stale(files):
         path.unlink()
     try:
@@ -91,7 +103,7 @@ def write(paths_in: Iterable[Path], out_dir: Path) -> list[Path]:
     return list(files)
 
 
-def made(paths_in: Iterable[Path], out_dir: Path) -> dict[Path, str]:
+def made(paths_in: Iterable[Place], out_dir: Path) -> dict[Path, str]:
     """The text of ``<out_dir>/<machine>/README.md`` for each machine in the runs, and of ``<out_dir>/README.md`` over them.
 
     A page shows its machine's newest measurement of each cell: every runtime has an environment, and runs, of its own;
@@ -118,7 +130,7 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def machines_in(paths_in: Iterable[Path]) -> tuple[dict[str, list[Run]], dict[str, list[Finding]]]:
+def machines_in(paths_in: Iterable[Place]) -> tuple[dict[str, list[Run]], dict[str, list[Finding]]]:
     """Runs, newest first, and findings by the folder of their machine.
 
     Raises:
@@ -137,7 +149,7 @@ def machines_in(paths_in: Iterable[Path]) -> tuple[dict[str, list[Run]], dict[st
     return machines, found
 
 
-def _made(paths_in: Iterable[Path], out_dir: Path) -> dict[Path, str]:
+def _made(paths_in: Iterable[Place], out_dir: Path) -> dict[Path, str]:
     machines, found = machines_in(paths_in)
     whole = {name: [run for run in several if not calibration.study(run)] for name, several in machines.items()}
     for name, several in found.items():
@@ -152,15 +164,27 @@ def _made(paths_in: Iterable[Path], out_dir: Path) -> dict[Path, str]:
         for name in whole
     }
     studied = calibration_page({name: machines[name] for name in sorted(machines)})
-    pages[out_dir / "README.md"] = overview(list(whole.values()), list(tables.values()), studied=bool(studied))
+    best = _best(tables) if len(tables) > overview.MANY else None
+    shown = many.markdown(best) if best else ""
+    pages[out_dir / "README.md"] = front(list(whole.values()), list(tables.values()), studied=bool(studied), best=shown)
     if studied:
         pages[out_dir / "calibration.md"] = studied
-    pages[out_dir / published.FILE] = _page([published.page(tables)])
-    pages[out_dir / "index.html"] = site.page(tables, whole, found)
+    pages[out_dir / published.FILE] = whole_page([published.page(tables)])
+    listed = site.machines(tables, whole)
+    pages[out_dir / "index.html"] = (
+        many.page(best, folder, machines=listed, pages=site.PAGES) if best else site.page(tables, whole, found)
+    )
     plots = {
         out_dir / name / file: svg for name in whole for kind in drawn[name].values() for file, svg in kind.items()
     }
     return pages | plots
+
+
+def _best(tables: Mapping[str, pd.DataFrame]) -> overview.Overview:
+    whole = overview.Overview()
+    for table in tables.values():
+        whole.take(table.to_dict("records"))
+    return whole
 
 
 def stale(files: Iterable[Path]) -> list[Path]:
@@ -216,13 +240,15 @@ def machine_page(
     parts = [f"# {clean(platforms.machine_name(latest.machine))}", markdown(("Machine", ""), facts, left=2)]
     for heading, texts in sections.items():
         parts += [f"## {heading}", *texts] if any(texts) else []
-    return _page(parts)
+    return whole_page(parts)
 
 
-def overview(machines: Sequence[Sequence[Run]], tables: Sequence[pd.DataFrame], *, studied: bool = False) -> str:
+def front(
+    machines: Sequence[Sequence[Run]], tables: Sequence[pd.DataFrame], *, studied: bool = False, best: str = ""
+) -> str:
     """The page over all *machines*, each with its runs, newest first, and what is shown of them, in *tables*.
 
-    *studied*: there is a page on calibration.
+    *studied*: there is a page on calibration. *best*, the best cells of many machines, stands in the place of their tables.
     """
     heads = ("Machine", "Chip", "RAM", "Newest run", "Cells")
     tables = [words(table) for table in tables]
@@ -233,22 +259,11 @@ def overview(machines: Sequence[Sequence[Run]], tables: Sequence[pd.DataFrame], 
     parts = ["# Reports", markdown(heads, lines, left=len(heads))]
     parts += ["What the calibration of quantized graphs changes: [calibration.md](calibration.md)."] if studied else []
     parts += [f"What others published, with the roofline's verdict on it: [{published.FILE}]({published.FILE})."]
+    if best:
+        return whole_page([parts[0], best, "## Machines", *parts[1:]])
     for (latest, *_), table in zip(machines, tables, strict=True):
         parts += [f"## {_page_of(latest)}", hardware(table)]
-    return _page(parts)
-
-
-def current(runs: Sequence[Run]) -> pd.DataFrame:
-    """The rows of the newest measurement of each cell in *runs*, newest first; of a cell never run, its newest skip.
-
-    They are numbered as the entries of all *runs* are.
-    """
-    owners = [number for number, run in enumerate(runs) for _ in run.entries]
-    places = newest(runs)
-    needed = {owners[place] for place in places}  # whole runs: a speed-up is over a cell of its own run
-    table = frame([run for number, run in enumerate(runs) if number in needed])
-    table.index = pd.Index([place for place, number in enumerate(owners) if number in needed], dtype="int64")
-    return table.loc[places]
+    return whole_page(parts)
 
 
 def _linked(files: Iterable[str]) -> str:
@@ -287,12 +302,15 @@ def calibration_page(machines: Mapping[str, Sequence[Run]]) -> str:
                 f"{linked(run.name, name)} ({_day(run)}, witness {witnessed(run.head)})" for run in chosen
             )
             parts += [f"## {name}", f"From {sources}; the newest result of each cell.", calibration.tables(chosen)]
-    return _page(["# Calibration", calibration.legend(), *parts]) if parts else ""
+    return whole_page(["# Calibration", calibration.legend(), *parts]) if parts else ""
 
 
 def _folder(run: Run | Finding) -> str:
-    """The machine's name where it can name a folder; else what of it can, and a hash, so that no two share one."""
-    name = platforms.machine_name(run.machine)
+    return folder(platforms.machine_name(run.machine))
+
+
+def folder(name: str) -> str:
+    """A machine's *name* where it can name a folder; else what of it can, and a hash, so that no two share one."""
     if FOLDER.fullmatch(name):
         return name
     digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
@@ -303,7 +321,8 @@ def _day(run: Run) -> str:
     return clean(run.datetime[:10]) if run.datetime.strip() else "on an unknown day"
 
 
-def _page(parts: Sequence[str]) -> str:
+def whole_page(parts: Sequence[str]) -> str:
+    """*parts* below each other, with the note of what made them."""
     packages = ", ".join(f"{name} {version(name)}" for name in DRAWN_WITH)
     note = f"{MADE} with {packages}; edits are lost, and clip-bench verify finds them. -->"
     return f"{note}\n\n" + "\n\n".join(part.strip("\n") for part in parts if part) + "\n"

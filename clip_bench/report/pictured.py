@@ -12,7 +12,7 @@ from PIL import Image
 
 from clip_bench.errors import UsageError
 from clip_bench.plain import printable
-from clip_bench.report import plots
+from clip_bench.report import sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def write(path: Path, cell: str, several: Sequence[Scored]) -> None:
     from matplotlib import rc_context, style
 
     try:
-        with warnings.catch_warnings(), style.context("default"), rc_context(plots.STYLE):
+        with warnings.catch_warnings(), style.context("default"), rc_context(sheet.STYLE):
             warnings.filterwarnings("ignore", message="Glyph .* missing")
             figure, question = _drawn(cell, several)
             told = {"Title": question, **({"Date": None, "Creator": None} if path.suffix.lower() == ".svg" else {})}
@@ -89,7 +89,7 @@ def _drawn(cell: str, several: Sequence[Scored]) -> tuple[Figure, str]:
         bars = figure.add_axes((0.62, (bottom + 0.15) / height, 0.33, (own - 0.2) / height), facecolor="none")
         labels, scores = zip(*each.best, strict=True)
         places = range(len(labels))
-        bars.barh(places, scores, color=plots.COLOURS[0], height=0.62)
+        bars.barh(places, scores, color=sheet.COLOURS[0], height=0.62)
         bars.set(xlim=(0, 1.0), ylim=(len(labels) - 0.4, -0.6), yticks=list(places))
         bars.set_yticklabels([_brief(label) for label in labels])
         bars.grid(visible=False, axis="y")
@@ -98,7 +98,7 @@ def _drawn(cell: str, several: Sequence[Scored]) -> tuple[Figure, str]:
             left = score < 0.8  # noqa: PLR2004  room for the figure right of the bar
             bars.text(
                 score + (0.01 if left else -0.01), place, f"{score:.4g}", va="center",
-                ha="left" if left else "right", color=plots.GREY if left else "white", fontsize=8,
+                ha="left" if left else "right", color=sheet.GREY if left else "white", fontsize=8,
             )  # fmt: skip
         top = bottom
     bars.set_xlabel("score: softmax over these labels")

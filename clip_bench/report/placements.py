@@ -12,7 +12,7 @@ from clip_bench.report.bars import Bar, stacked
 from clip_bench.report.blocks import evenly
 from clip_bench.report.calls import plural
 from clip_bench.report.columns import Row, label
-from clip_bench.report.plots import COLOURS, GREY, MOST_LABELS
+from clip_bench.report.sheet import COLOURS, GREY, MOST_LABELS
 
 PERCENT = 100
 MEANT, ELSEWHERE, OTHER = "where the target means", "elsewhere", "other types, such as those of indices"

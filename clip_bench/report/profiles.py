@@ -31,7 +31,8 @@ LEGEND = (
 def profiles(frame: pd.DataFrame, percentiles: Sequence[float] = SHOWN, *, alone: bool = False) -> str:
     """Every timed cell under a load with those of one request at a time beside it; empty where nothing was loaded.
 
-    *alone* shows those of one request at a time that have no load beside them, too. *percentiles* are in percent. Tables stand apart by tower, texts and threads; how requests arrive is in the columns.
+    *alone* shows those of one request at a time that have no load beside them, too. *percentiles* are in percent.
+    Tables stand apart by tower, texts and threads; how requests arrive is in the columns.
 
     Raises:
         UsageError: a percentile that is not between 0 and 100.

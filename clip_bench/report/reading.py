@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from clip_bench import jsonfile
 from clip_bench.errors import UsageError
+from clip_bench.places import Place
 from clip_bench.report.sides import GIVE, Cell, Side, believable, cells
 
 
-def read(paths: Sequence[Path]) -> list[Side]:
+def read(paths: Sequence[Place]) -> list[Side]:
     """The sides at *paths*: runs of clip-bench by their cells; all as plain benchmarks if one file is of no such run.
 
     Raises:
@@ -22,7 +22,7 @@ def read(paths: Sequence[Path]) -> list[Side]:
     return [Side(name=str(path), cells=_benchmarks(path, data) if plain else cells(path)) for path, data in found]
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Place) -> dict[str, Any]:
     data = jsonfile.load(path, GIVE)
     if not isinstance(data, dict) or not {"outcomes", "benchmarks"} & data.keys():
         msg = f"{path}: neither 'outcomes' nor 'benchmarks' in it; {GIVE}"
@@ -30,7 +30,7 @@ def _json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _benchmarks(path: Path, data: Mapping[str, Any] | None) -> dict[str, Cell]:
+def _benchmarks(path: Place, data: Mapping[str, Any] | None) -> dict[str, Cell]:
     """The benchmarks of a file by their full names."""
     if data is None:
         msg = f"{path}: a folder beside a file that is no run of clip-bench; give one file each"

@@ -8,9 +8,11 @@ from dataclasses import asdict
 from itertools import starmap
 from typing import Any
 
+from clip_bench import witness
 from clip_bench.errors import UsageError
 from clip_bench.quality import gates, metrics, scores, values
-from clip_bench.record import Entry, Outcome, Quality, Record, Run, Score, Similarity
+from clip_bench.record import Entry, Outcome, Quality, Record, Score, Similarity
+from clip_bench.runfile import Run
 from clip_bench.specs import Precision
 
 CLOSE = 1e-9  # relative: sums of one Python differ from another's in their last places; links are exact
@@ -20,9 +22,7 @@ Figures = Similarity | Score
 
 def faults(run: Run, data: Mapping[str, Any]) -> Iterator[str]:
     """What in *run*, read from *data*, does not follow from its raw values, a line each that names the cell."""
-    rows: dict[str, list[Any]] = {}
-    for row in data.get("benchmarks") or []:
-        rows.setdefault(str(row.get("param")) if isinstance(row, Mapping) else "", []).append(row)
+    rows = witness.rows(data)
     shared: dict[tuple[str, ...], tuple[str, object]] = {}
     for entry in run.entries:
         checks = (_named(entry), _timed(entry, rows.pop(entry.case, [])), _judged(entry), _shared(entry, shared))
@@ -70,7 +70,7 @@ def _timed(entry: Entry, rows: Sequence[Any]) -> Iterator[str]:
         yield f"{len(rows)} rows of pytest-benchmark where {int(due)} should be"
     if timing is None or len(rows) != 1:
         return
-    told = rows[0].get("stats")
+    told = rows[0].get("stats") if isinstance(rows[0], Mapping) else None
     raw = list(timing.rounds_s)
     if timing.window_s is not None:
         raw = _whole(told, timing.window_s)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from clip_bench.quality import values
-from clip_bench.record import Boundary, Entry, Quality, Run, read
+from clip_bench.record import Boundary, Entry, Quality
 from clip_bench.report import platforms
 from clip_bench.report.blocks import join
 from clip_bench.report.figures import ABSENT, clean, markdown
 from clip_bench.report.promises import promised
+from clip_bench.runfile import Run, again
 
 LEGEND = (
     "Of cells that ran in several runs with the same recipe, weights, data, inputs, versions, threads, options, flags and "
@@ -122,7 +123,7 @@ def _judged(several: Sequence[Repeated]) -> dict[tuple[int, str], Entry]:
     return {
         (key, entry.case): replace(entry, record=replace(entry.record, timing=None))
         for key, run in runs.items()
-        for entry in (run.entries if run.path is None else read(run.path).entries)
+        for entry in again(run)
         if (key, entry.case) in wanted
     }
 

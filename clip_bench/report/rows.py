@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import pandas as pd
 
-from clip_bench import files, finding, jsonfile, specs
+from clip_bench import finding, jsonfile, places, specs
 from clip_bench.errors import UsageError
 from clip_bench.finding import Finding
-from clip_bench.record import Boundary, Cold, Entry, Outcome, Quality, Record, Run, from_file
+from clip_bench.places import Place
+from clip_bench.record import Boundary, Cold, Entry, Outcome, Quality, Record
 from clip_bench.report import platforms, roofs, speedups, timed, variants
 from clip_bench.report.roofs import Ceilings
+from clip_bench.runfile import Run, apart, from_file
 from clip_bench.specs import Precision
 
 Row = dict[str, object]
@@ -61,11 +61,11 @@ COLUMNS = {
 }
 
 
-def collect(paths: Iterable[Path]) -> tuple[list[Run], list[Finding]]:
+def collect(paths: Iterable[Place]) -> tuple[list[Run], list[Finding]]:
     """Read the files of runs and findings, and those in folders at any depth, each once.
 
     A JSON file of something else is skipped in a folder (a warning counts them) and an error where it is named. Values
-    per sample are left out; ``record.read`` of a run's ``path`` has them.
+    per sample are left out; ``runfile.read`` of a run's ``path`` has them.
 
     Raises:
         UsageError: a named file is neither, or one is damaged or of another schema.
@@ -74,31 +74,32 @@ def collect(paths: Iterable[Path]) -> tuple[list[Run], list[Finding]]:
     findings: dict[str, Finding] = {}
     foreign = 0
     for path in paths:
-        for file in sorted(path.rglob("*.json")) if path.is_dir() else [path]:
-            if (key := os.path.realpath(file)) in runs or key in findings:
+        folder = path.is_dir()
+        for file in places.inside(path, "*.json") if folder else [path]:
+            if (key := places.key(file)) in runs or key in findings:
                 continue
             try:
                 data = jsonfile.load(file, "give the JSON file of a run")
             except UsageError:
-                if path.is_dir() and not _begun(file):
+                if folder and not _begun(file):
                     foreign += 1
                     continue
                 raise
             if isinstance(data, dict) and finding.KEY in data:
                 findings[key] = finding.from_file(file, data)
-            elif path.is_dir() and not (isinstance(data, dict) and "outcomes" in data):
+            elif folder and not (isinstance(data, dict) and "outcomes" in data):
                 foreign += 1
             else:
                 runs[key] = from_file(file, data, samples=False)
     if foreign:
         logging.getLogger(__name__).warning("%d JSON files that are no clip-bench run were left out", foreign)
-    return list(runs.values()), list(findings.values())
+    return [each for run in runs.values() for each in apart(run)], list(findings.values())
 
 
-def _begun(path: Path) -> bool:
+def _begun(path: Place) -> bool:
     """Whether a file that is no JSON may be a run or a finding that was cut short, or cannot be read at all."""
     try:
-        stored = files.read(path)
+        stored = places.read(path)
     except OSError:
         return True
     return any(f'"{key}"'.encode() in stored for key in ("outcomes", finding.KEY))
@@ -116,8 +117,8 @@ def frame(runs: Sequence[Run]) -> pd.DataFrame:
     Raises:
         UsageError: a record's timing cannot be true (no rounds, a time of zero).
     """
-    rows = [row for run in runs for row in _of_run(run)]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    rows = [row for run in runs for row in of_run(run)]
+    return pd.DataFrame(rows, columns=list(COLUMNS), dtype="object").astype(COLUMNS)
 
 
 def newest(runs: Sequence[Run]) -> list[int]:
@@ -134,7 +135,12 @@ def newest(runs: Sequence[Run]) -> list[int]:
     return sorted(chosen.values())
 
 
-def _of_run(run: Run) -> list[Row]:
+def of_run(run: Run) -> list[Row]:
+    """The rows of one run, as :func:`frame` has them; a column that says nothing may be missing.
+
+    Raises:
+        UsageError: a record's timing cannot be true.
+    """
     try:
         ceilings = roofs.read(run.machine)
     except UsageError as exc:
@@ -234,11 +240,12 @@ def _scores(quality: Quality) -> Row:
 def _timing(entry: Entry, place: str, ceilings: Ceilings | None) -> Row:
     """What the time says, and what it says of the work; only the work where there is none."""
     record, at = entry.record, (place, entry.record.precision)
-    if record.timing is None or entry.outcome is not Outcome.OK or place in platforms.NOT_HARDWARE:
+    timing = timed.due(entry)
+    if timing is None:
         return roofs.columns(record.work, None, ceilings, at)
-    told = timed.columns(record, record.timing)
+    told = timed.columns(record, timing)
     ratio = speedups.of(record.paired) if record.paired else None
-    return told | {"ratio": ratio} | roofs.columns(record.work, timed.call_s(record, record.timing), ceilings, at)
+    return told | {"ratio": ratio} | roofs.columns(record.work, timed.call_s(record, timing), ceilings, at)
 
 
 def _cold(cold: Cold | None, place: str, *, timed: bool) -> Row:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from clip_bench.errors import UsageError
-from clip_bench.record import Record, Run, read
+from clip_bench.record import Record
+from clip_bench.runfile import Run, again
 
 
 def added(table: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
@@ -21,10 +21,7 @@ def added(table: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
     for run in runs:
         places = [place for place in range(first, first + len(run.entries)) if place in shown]
         if run.path is not None and any(run.entries[place - first].record.quality for place in places):
-            entries = read(run.path).entries
-            if len(entries) != len(run.entries):
-                msg = f"{run.path}: it changed while it was read; report again"
-                raise UsageError(msg)
+            entries = again(run)
             records |= {place: entries[place - first].record for place in places}
         first += len(run.entries)
     kept = [records.get(place, record) for place, record in zip(table.index, table["record"], strict=True)]

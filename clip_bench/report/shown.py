@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass, replace
 from typing import Any
 
@@ -26,12 +26,12 @@ SUMMARY = (
 )
 
 
-def block(rows: Sequence[Row]) -> str:
-    """The records of *rows*, in their order, as JSON: ``parts``, and ``records`` that name a part for each heading."""
+def block(several: Iterable[Mapping[str, Part | None]]) -> str:
+    """Records, in their order, as JSON: ``parts``, and ``records`` that name a part for each heading."""
     numbers: dict[str, int] = {}
     records = []
-    for row in rows:
-        told = {heading: _dumps(part) for heading, part in parts(row).items() if part}
+    for each in several:
+        told = {heading: _dumps(part) for heading, part in each.items() if part}
         records.append({heading: numbers.setdefault(part, len(numbers)) for heading, part in told.items()})
     return f'{{"parts":[{",".join(numbers)}],"records":{_dumps(records)}}}'
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from clip_bench.errors import UsageError
-from clip_bench.record import Boundary, Entry, Outcome, Record, Run
-from clip_bench.report import platforms
+from clip_bench.places import Place
+from clip_bench.record import Boundary, Entry, Outcome, Record
+from clip_bench.report import platforms, timed
 from clip_bench.report.rows import collect, newest
+from clip_bench.runfile import Run
 from clip_bench.timing.rounds import checked
 
 # Of a boundary: what has to be equal, and what may differ, because it is what people compare.
@@ -73,7 +74,7 @@ class Side:
     cells: Mapping[str, Cell]
 
 
-def cells(path: Path) -> dict[str, Cell]:
+def cells(path: Place) -> dict[str, Cell]:
     """The newest measurement of each cell of the run, or of the folder of runs, at *path*.
 
     Raises:
@@ -136,11 +137,9 @@ def _facts(run: Run, record: Record) -> dict[str, str]:
 
 
 def _rounds(run: Run, entry: Entry) -> tuple[float, ...]:
-    """The rounds where the cell may have a time: it ended ok, on hardware."""
-    timing = entry.record.timing
-    if timing is None or entry.outcome is not Outcome.OK:
-        return ()
-    if platforms.device(entry.record.target) in platforms.NOT_HARDWARE:
+    """The rounds where the cell may have a time."""
+    timing = timed.due(entry)
+    if timing is None:
         return ()
     try:
         believable(timing.rounds_s)

@@ -14,12 +14,13 @@ from urllib.parse import quote
 import pandas as pd
 
 from clip_bench.finding import Finding
-from clip_bench.record import Entry, Outcome, Run
+from clip_bench.record import Entry, Outcome
 from clip_bench.report import beside, markup, meanings, platforms, shown
 from clip_bench.report.calls import describe, heading, split
 from clip_bench.report.columns import NOTES, Cell, Row, marks
 from clip_bench.report.figures import ABSENT, fixed, millis
 from clip_bench.report.markup import words as _text
+from clip_bench.runfile import Run
 
 WORDS: dict[str, Cell] = {
     "Model": lambda row: str(row["model"]),
@@ -50,6 +51,11 @@ SAID_ONCE = ("Tower", "Machine")  # the text over the table tells them where all
 BADGES = {"†": "random weights", "‡": "emulated", "¶": "numerics only", "≈": "not stable"}
 SAID = "§"  # the outcome says it
 HARNESS = "The null target computes nothing: its time is what the harness adds to every cell."
+MATRIX = "Which CLIP model, runtime and precision is fastest here, and is it still right? The newest measurement of each cell:"
+UNLIKE = (
+    "Each table is one kind of call: a time in one says nothing about a time in another, so each is ordered by itself."
+)
+PAGES = "The page of each has its plots and every other table."
 UNREACHED = "Nothing was measured of these cells; each tells why."
 
 
@@ -74,22 +80,42 @@ def page(
     appears as text. Files are linked beside the page, as ``<folder>/<run>.json``. The same runs make the same bytes.
     """
     sections = _sections(_rows(tables, runs))
-    numbered = [row for section in sections for row in section.rows]
-    for number, row in enumerate(numbered):
-        row["number"] = number
+    rows = numbered(sections)
+    found = (_findings(folder, runs[folder][0], (findings or {}).get(folder, ())) for folder in tables)
+    return filled(
+        about=f"{MATRIX} {_summary(rows)}. {UNLIKE}",
+        sections="\n".join(written(section) for section in sections) or "<p>No cell was planned.</p>",
+        findings="\n".join(found),
+        pages=PAGES,
+        machines="\n".join(machines(tables, runs)),
+        records=shown.block(map(shown.parts, rows)),
+    )
+
+
+def machines(tables: Mapping[str, pd.DataFrame], runs: Mapping[str, Sequence[Run]]) -> list[str]:
+    """A line of the table of machines for each of *tables*."""
+    return [_machine(folder, table, runs[folder][0]) for folder, table in tables.items()]
+
+
+def filled(**parts: str) -> str:
+    """The page with its *parts*, HTML each: ``about``, ``sections``, ``findings``, ``pages``, ``machines``, ``records``."""
     style, script = _asset("page.css"), _asset("page.js")
     return Template(_asset("page.html")).substitute(
         policy=f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'",
         style=style,
         script=script,
-        summary=_summary(numbered),
-        machines="\n".join(_machine(folder, tables[folder], runs[folder][0]) for folder in tables),
         legend="".join(f"<li><b>{_text(BADGES[mark])}</b> {_text(_meaning(mark))}</li>" for mark in BADGES),
-        sections="\n".join(_section(section) for section in sections) or "<p>No cell was planned.</p>",
-        findings="\n".join(_findings(folder, runs[folder][0], (findings or {}).get(folder, ())) for folder in tables),
-        records=shown.block(numbered),
+        **parts,
     )
+
+
+def numbered(sections: Sequence[Section]) -> list[Row]:
+    """The rows of *sections*, each with its number among all, by which its record is found."""
+    rows = [row for section in sections for row in section.rows]
+    for number, row in enumerate(rows):
+        row["number"] = number
+    return rows
 
 
 def _rows(tables: Mapping[str, pd.DataFrame], runs: Mapping[str, Sequence[Run]]) -> list[Row]:
@@ -119,7 +145,7 @@ def _sections(rows: Sequence[Row]) -> list[Section]:
     return [section for section in sections if section.rows]
 
 
-def _section(section: Section) -> str:
+def written(section: Section) -> str:
     """Its heading, what one call was, and its table without the columns that say nothing."""
     words = {head: [_text(cell(row)) for row in section.rows] for head, cell in WORDS.items()}
     figures = {head: [_text(cell(row)) for row in section.rows] for head, cell in FIGURES.items()}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from clip_bench.report.bars import Bar, stacked
 from clip_bench.report.blocks import alike
 from clip_bench.report.columns import Row
-from clip_bench.report.plots import COLOURS, GREY, MOST_LABELS
+from clip_bench.report.sheet import COLOURS, GREY, MOST_LABELS
 from clip_bench.specs import Precision
 
 FULL, LESS = "fp32", "another precision"

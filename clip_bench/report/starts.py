@@ -10,7 +10,7 @@ from clip_bench.report.bars import Bar, stacked
 from clip_bench.report.blocks import evenly
 from clip_bench.report.cold import OWN, WORDS, word
 from clip_bench.report.columns import Row, label
-from clip_bench.report.plots import COLOURS, GREY, MOST_LABELS
+from clip_bench.report.sheet import COLOURS, GREY, MOST_LABELS
 
 ONCE = ("Export", "Convert", "Quantize")
 CALLS = "Calls until steady, as far as recorded"

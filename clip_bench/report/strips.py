@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from clip_bench.plain import printable
-from clip_bench.report.plots import RIGHT, WIDTH, Sheet
+from clip_bench.report.sheet import RIGHT, WIDTH, Sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,13 +7,20 @@ import math
 import numpy as np
 
 from clip_bench.errors import UsageError
-from clip_bench.record import Record, Timing
+from clip_bench.record import Entry, Outcome, Record, Timing
+from clip_bench.report import platforms
 from clip_bench.timing.energy import per_thousand
 from clip_bench.timing.percentiles import bound
 from clip_bench.timing.stability import verdict
 from clip_bench.timing.statistics import summary
 
 MS = 1e3
+
+
+def due(entry: Entry) -> Timing | None:
+    """The timing of a cell that may have one: it ended ok, on hardware."""
+    hardware = platforms.device(entry.record.target) not in platforms.NOT_HARDWARE
+    return entry.record.timing if hardware and entry.outcome is Outcome.OK else None
 
 
 def columns(record: Record, timing: Timing) -> dict[str, object]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from clip_bench import finding, jsonfile, record, witness
+from clip_bench import finding, jsonfile, places, runfile, witness
 from clip_bench.errors import UsageError
+from clip_bench.places import Place
 from clip_bench.plain import printable
-from clip_bench.report import pages, recomputed, refound
+from clip_bench.report import drawings, pages, recomputed, refound
 
 GIVE = "give the JSON file of a run, as it was written, or a folder of them"
 OVERVIEW = ("README.md", "index.html")
@@ -20,18 +21,18 @@ LONGEST = 100  # characters of a line that are told
 class Checked:
     """A file, what it is in a few words, and what is wrong with it, a line each."""
 
-    path: Path
+    path: Place
     told: str
     faults: tuple[str, ...] = ()
 
 
-def verify(path: Path) -> Iterator[Checked]:
+def verify(path: Place) -> Iterator[Checked]:
     """Each run and finding at *path*, a file or a folder, and then the pages and the pictures of a folder.
 
     Raises:
         UsageError: there is nothing to verify.
     """
-    files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    files = places.inside(path, "*.json") if path.is_dir() else [path]
     if not files:
         msg = f"{path}: no JSON file in it; {GIVE}"
         raise UsageError(msg)
@@ -50,7 +51,7 @@ def verify(path: Path) -> Iterator[Checked]:
         yield Checked(path=path, told="", faults=("its pages were not compared: not all of its files can be read",))
 
 
-def _measured(path: Path) -> Checked:
+def _measured(path: Place) -> Checked:
     """A run or a finding; of what cannot be read nothing is told."""
     try:
         data = jsonfile.load(path, GIVE)
@@ -58,7 +59,7 @@ def _measured(path: Path) -> Checked:
             beside = finding.from_file(path, data)
             told, lines = str(beside.told.kind), [*witness.faults(data), *refound.faults(beside)]
         else:
-            run = record.from_file(path, data)
+            run = runfile.from_file(path, data)
             told, lines = f"{len(run.entries)} cells", [*witness.faults(data), *recomputed.faults(run, data)]
     except UsageError as exc:
         return Checked(path=path, told="", faults=(str(exc).removeprefix(f"{path}: "),))
@@ -66,36 +67,37 @@ def _measured(path: Path) -> Checked:
     return Checked(path=path, told=f"{told}, witness {head or 'none'}", faults=tuple(lines))
 
 
-def _pages(folder: Path) -> Iterator[Checked]:
+def _pages(folder: Place) -> Iterator[Checked]:
     """Every page and picture of *folder* against what its runs make, byte by byte."""
     try:
-        made = pages.made([folder], folder)
+        made: dict[Place, str] = {folder / path: text for path, text in pages.made([folder], Path()).items()}
     except UsageError as exc:
         yield Checked(path=folder, told="", faults=(str(exc),))
         return
     for path, text in made.items():
         if fault := _differs(path, pages.encoded(text)):
             yield Checked(path=path, told="", faults=(fault,))
-    for path in _strangers(folder, set(made)):
+    for path in _strangers(folder, made):
         yield Checked(path=path, told="", faults=("these runs do not make it: remove it",))
     yield Checked(path=folder, told=f"{len(made)} pages and pictures compared with what its runs make")
 
 
-def _strangers(folder: Path, made: set[Path]) -> list[Path]:
+def _strangers(folder: Place, made: Collection[Place]) -> list[Place]:
     """Pages that say that they are made from runs, and plots of a machine, which the runs of *folder* do not make."""
     noted = [path for path in folder.rglob("*.md") if path not in made and _noted(path)]
-    return sorted({*noted, *pages.stale(made)})
+    folders = {path.parent for path in made}
+    plots = [path for path in folder.rglob("*.svg") if path.parent in folders and path not in made]
+    return sorted([*noted, *(path for path in plots if drawings.NAMED.fullmatch(path.name))], key=str)
 
 
-def _noted(path: Path) -> bool:
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        return stream.readline().startswith(pages.MADE)
+def _noted(path: Place) -> bool:
+    return places.read(path).startswith(pages.MADE.encode())
 
 
-def _differs(path: Path, made: bytes) -> str:
+def _differs(path: Place, made: bytes) -> str:
     """The first line in which the file at *path* is not *made*; empty where it is."""
     try:
-        there = path.read_bytes()
+        there = places.read(path)
     except OSError as exc:
         return f"its runs make it, and it cannot be read ({exc.strerror}); make it with clip-bench report"
     if there == made:

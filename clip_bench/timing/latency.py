@@ -34,9 +34,7 @@ class Benchmark(Protocol):
     def stats(self) -> Any:  # noqa: ANN401  pytest-benchmark is not typed
         """After :meth:`pedantic`, the statistics (``["data"]``: seconds per round); None where it is disabled."""
 
-    def pedantic(
-        self, target: Callable[..., Any], *, setup: Callable[[], Any], rounds: int, warmup_rounds: int, iterations: int
-    ) -> Any:  # noqa: ANN401  whatever target returned last
+    def pedantic(self, target: Callable[..., Any], *, setup: Callable[[], Any], rounds: int, warmup_rounds: int) -> Any:  # noqa: ANN401  whatever target returned last
         """Call *target* on what *setup* returns, *rounds* times under the clock, after uncounted warm-ups."""
 
 
@@ -67,7 +65,7 @@ def measure(
     batch = batch_of(feeds)
     turns = cycle(feeds)
     call = (lambda feed: session.run(copied(feed))) if fresh else session.run
-    benchmark.pedantic(call, setup=lambda: ((next(turns),), {}), rounds=rounds, warmup_rounds=warmups, iterations=1)
+    benchmark.pedantic(call, setup=lambda: ((next(turns),), {}), rounds=rounds, warmup_rounds=warmups)
     if benchmark.stats is None:
         raise UsageError(DISABLED)
     return Timing(rounds_s=tuple(benchmark.stats["data"]), warmups=warmups, batch=batch)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import cycle
+from itertools import cycle, islice
 from queue import Empty, SimpleQueue
 from typing import Protocol, runtime_checkable
 
@@ -126,7 +126,6 @@ def measure(
             setup=lambda: ((), {}),
             rounds=1,
             warmup_rounds=0,
-            iterations=1,
         )
     if benchmark.stats is None:
         raise UsageError(latency.DISABLED)
@@ -143,7 +142,7 @@ def drive(dispatch: Dispatch, feeds: Sequence[Arrays], requests: int, clock: Clo
     to wake up in between.
     """
     loop = Loop(
-        turns=zip(range(requests), cycle(feeds), strict=False),
+        turns=enumerate(islice(cycle(feeds), requests)),
         clock=clock,
         began=[0.0] * requests,
         ended=[0.0] * requests,
@@ -194,9 +193,7 @@ def _queues(queues: Sequence[Queue], under_way: int) -> Dispatch:
         for queue in queues:
             queue.wait()
 
-    return Dispatch(
-        clients=[queue.submit for queue, _ in zip(cycle(queues), range(under_way), strict=False)], wait=wait
-    )
+    return Dispatch(clients=[queue.submit for queue in islice(cycle(queues), under_way)], wait=wait)
 
 
 def _at_once(session: Session) -> Dispatch:

@@ -214,7 +214,7 @@ def work(
             flops += count * (part.around + (part.stack.least_flops if least else part.stack.flops))
             weights += part.read if isinstance(part, Text) else part.parameters
             moved += count * part.values
-    if sizes.vision is not None and tower is Tower.PAIR:
+    if sizes.vision is not None:
         flops += 2 * pictures * sentences * sizes.vision.embed
         moved += 2 * pictures * sentences  # logits per picture and per text
     return Work(flops=float(flops), bytes=float(weights * WEIGHT_BYTES[precision] + moved * io_bytes))
@@ -333,7 +333,7 @@ def _text(config: Mapping[str, Any], embed: int) -> Text | None:
         layers=config.get("layers", 12),
         hidden=int(width * config.get("mlp_ratio", 4.0)),
         causal=not config.get("no_causal_mask"),
-        pooled=config.get("pool_type", "argmax") != "avg",
+        pooled=config.get("pool_type") != "avg",
     )
     bias = embed if config.get("proj_bias") else 0
     return Text(

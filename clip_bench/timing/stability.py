@@ -104,10 +104,11 @@ def _surroundings(conditions: Conditions | None) -> list[str]:
     if conditions is None:
         return []
     reasons = []
-    if (conditions.others or 0) >= OTHERS:
-        reasons.append(f"others took {conditions.others:.1f} cores")
-    if (conditions.steal or 0) >= STEAL:
-        reasons.append(f"steal {100 * (conditions.steal or 0):.0f} %")
+    others, steal = conditions.others or 0.0, conditions.steal or 0.0
+    if others >= OTHERS:
+        reasons.append(f"others took {others:.1f} cores")
+    if steal >= STEAL:
+        reasons.append(f"steal {100 * steal:.0f} %")
     if conditions.throttled:
         reasons.append("throttled once" if conditions.throttled == 1 else f"throttled {conditions.throttled} times")
     return reasons

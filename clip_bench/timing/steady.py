@@ -53,7 +53,7 @@ def steady(calls_s: Sequence[float]) -> int | None:
 
 
 def shifts(values: Sequence[float]) -> tuple[int, ...]:
-    """The indices where *values* change for good: each begins a level that lasts for :data:`SHORTEST` values or more.
+    """The indices where *values* change for good: each begins a level that fills most of :data:`SHORTEST` values.
 
     Neighbouring levels differ by more than :data:`SAME`. Values are positive: times, throughputs, sizes.
 

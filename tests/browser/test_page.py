@@ -9,8 +9,8 @@ import pytest
 
 from clip_bench import finding
 from clip_bench.finding import Retrieval, Scored, Share
-from clip_bench.record import read
-from clip_bench.report import pages, site, write
+from clip_bench.report import frame, many, overview, pages, site, write
+from clip_bench.runfile import read
 
 GOLDEN = Path(__file__).parents[1] / "unit" / "tables" / "golden" / "run.json"
 HOSTILE = '</script><script>alert(1)</script>"><img src=x onerror=alert(2)> | a | <b>'
@@ -317,6 +317,32 @@ def test_a_long_table_begins_with_a_hundred_rows_and_shows_all_when_asked(chromi
     assert table.locator(VISIBLE).count() == every
     assert not table.locator("xpath=ancestor::section").get_by_role("button", name="Show all").is_visible()
     frame.close()
+
+
+def test_the_best_cells_of_many_machines_are_filtered_by_device_and_open_their_records(chromium, tmp_path):
+    cells = frame([read(GOLDEN)]).to_dict("records")
+    best = overview.Overview()
+    for index in range(30):
+        elsewhere = {"target": "openvino-npu", "device": "npu"} if index % 3 == 0 else {}
+        best.take(
+            each | {"machine": f"m{index}"} | (elsewhere if each["backend"] == "openvino" else {}) for each in cells
+        )
+    path = tmp_path / "index.html"
+    path.write_text(many.page(best, str, machines=[], pages=""), encoding="utf-8")
+    context, noted = chromium.new_context(viewport={"width": 420, "height": 800}), []
+    page = context.new_page()
+    page.on("pageerror", lambda error: noted.append(str(error)))
+
+    page.goto(path.as_uri() + "#device=npu&tower=image")
+    machines = set(column(page, "Machine"))
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    page.locator(VISIBLE).first.locator("td.n").first.click()
+
+    assert machines == {f"m{index}" for index in range(0, 30, 3)}
+    assert "m0" in page.locator("#parts").inner_text()
+    assert wide == 420
+    assert noted == []
+    context.close()
 
 
 def test_without_its_script_the_page_shows_every_cell(chromium, address):

@@ -39,6 +39,7 @@ from clip_bench.backends.openvino.session import OpenVinoSession
 from clip_bench.settings import Settings
 from clip_bench.specs import Case, Load, Pattern
 from clip_bench.timing import latency, load
+from clip_bench.timing.stopwatch import Stopwatch
 
 PAIRS = 5
 SECONDS = 3  # of each run
@@ -125,9 +126,7 @@ def ours(case: Case, options: Settings) -> Run:
 def alone(prepared: pipeline.Prepared, rounds: int) -> Run:
     """One request at a time."""
     session = Clocked(session=prepared.session)
-    times = latency.measure(
-        cells.Stopwatch(), session, prepared.rotated, warmups=pipeline.WARM_UPS, rounds=rounds
-    ).rounds_s
+    times = latency.measure(Stopwatch(), session, prepared.rotated, warmups=pipeline.WARM_UPS, rounds=rounds).rounds_s
     inside_s = median(session.inside_s[-rounds:])
     return Run(median_s=median(times), samples_s=len(times) / sum(times), inside_s=inside_s)
 
@@ -136,7 +135,7 @@ def many(prepared: pipeline.Prepared, rounds: int) -> Run:
     """A closed loop."""
     asked = prepared.case.variant.load
     window = load.measure(
-        cells.Stopwatch(),
+        Stopwatch(),
         (prepared.session, *prepared.others),
         prepared.rotated,
         under_way=asked.depth,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
-from clip_bench import backends, machine, matrix, pipeline, store
+from clip_bench import backends, loading, machine, matrix, pipeline, store
 from clip_bench.backends import format_of
 from clip_bench.settings import Settings
 from clip_bench.specs import Case, Load
@@ -39,7 +36,7 @@ def here(options: Settings) -> dict[str, Case]:
 
 def artifact_of(case: Case, options: Settings) -> Artifact:
     """What the session of *case* is loaded from."""
-    return pipeline.build(case, format_of(backends.discover()[case.target.backend], case.target), options)
+    return loading.build(case, format_of(backends.discover()[case.target.backend], case.target), options)
 
 
 @contextmanager
@@ -54,25 +51,3 @@ def loaded(case: Case, options: Settings) -> Iterator[pipeline.Prepared]:
         yield prepared
     finally:
         prepared.close()
-
-
-@dataclass(slots=True)
-class Stopwatch:
-    """What ``latency.measure`` and ``load.measure`` need of pytest-benchmark, outside of pytest."""
-
-    stats: Mapping[str, list[float]] | None = None
-    extra_info: dict[str, Any] = field(default_factory=dict)
-
-    def pedantic(
-        self, target: Callable[..., Any], *, setup: Callable[[], Any], rounds: int, warmup_rounds: int, iterations: int
-    ) -> Any:
-        """Call *target* on what *setup* returns, the clock around the call alone."""
-        assert iterations == 1, iterations
-        times, result = [], None
-        for _ in range(warmup_rounds + rounds):
-            given, named = setup()
-            began = time.perf_counter()
-            result = target(*given, **named)
-            times.append(time.perf_counter() - began)
-        self.stats = {"data": times[warmup_rounds:]}
-        return result

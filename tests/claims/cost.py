@@ -31,7 +31,7 @@ from xml.etree import ElementTree as ET
 
 import verdict
 
-from clip_bench import record
+from clip_bench import runfile
 from clip_bench.record import Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +103,7 @@ def run(batches: str) -> Run:
         )
         wall_s = time.perf_counter() - began
         written = list(Path(folder).glob("*/*.json"))
-        entries = [entry for path in written for entry in record.read(path).entries if entry.record.spent_s]
+        entries = [entry for path in written for entry in runfile.read(path).entries if entry.record.spent_s]
         timed = sum(entry.outcome is Outcome.OK for entry in entries)
         if ended.returncode not in ENDED or timed < LEAST * len(entries) or not entries:
             msg = f"--batch {batches}: {timed} of {len(entries)} cells were timed:\n{ended.stdout[-3000:]}"

@@ -2,12 +2,12 @@
 
 ``python tests/claims/embed.py [CELL]``. The plain loop opens, transforms and encodes one picture after the other, with
 open_clip's own transform and model, in FP32, on all threads. Ours is ``clip-bench embed``, from the folder's listing to
-the Parquet file; the cell is named as its ``--case`` does. Both take turns, in ABBA order, on the same files: JPEGs of 640 x 480 or so, the real photographs of
-../shared where they are, else generated scenes under a texture. A cell that is calibrated is so on one half of them,
-as ``--data`` does it, and embeds the other half. Bounds: at least 7 times the plain loop's pictures per
-second at a mean cosine of at least 0.99 to its embeddings, and at least 85 % of what both halves allow that are
-measured in the same turns, decoding alone and inference alone: 1 / (seconds of one + seconds of the other), since on a
-CPU they share the cores.
+the Parquet file; the cell is named as its ``--case`` does. Both take turns, in ABBA order, on the same files: JPEGs of
+640 x 480 or so, the real photographs of ../shared where they are, else generated scenes under a texture. A cell that is
+calibrated is so on one half of them, as ``--data`` does it, and embeds the other half. Bounds: at least 7 times the
+plain loop's pictures per second at a mean cosine of at least 0.99 to its embeddings, and at least 85 % of what both
+halves allow that are measured in the same turns, decoding alone and inference alone: 1 / (seconds of one + seconds of
+the other), since on a CPU they share the cores.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ import numpy as np
 import psutil
 import verdict
 
-from clip_bench import record
+from clip_bench import runfile
 from clip_bench.record import Outcome
 from clip_bench.report.verify import verify
 
@@ -127,7 +127,7 @@ def ended(folder: Path) -> Path | None:
 
 def cells(file: Path) -> Cells:
     """Each cell of a run file, in its order."""
-    return [(entry.case, entry.outcome) for entry in record.read(file).entries]
+    return [(entry.case, entry.outcome) for entry in runfile.read(file).entries]
 
 
 def faults(undisturbed: Cells, found: Cells) -> Iterator[str]:

@@ -59,10 +59,10 @@ def largest() -> Path:
     )
 
 
-def measured(folder: Path) -> tuple[float, float]:
-    """Seconds of a report on *folder*, and MiB that its process held at most."""
+def measured(*words: str | Path) -> tuple[float, float]:
+    """Seconds of clip-bench with *words*, and MiB that its process held at most."""
     began = time.perf_counter()
-    command = [sys.executable, "-c", CHILD, "report", str(folder), "-o", str(folder / "out")]
+    command = [sys.executable, "-c", CHILD, *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603  ourselves
     kib = float(done.stderr.split()[-1])
     return time.perf_counter() - began, kib / 1024
@@ -81,7 +81,7 @@ def main(paths: list[str]) -> int:
     source = Path(paths[0]) if paths else largest()
     with TemporaryDirectory() as kept:
         copies(json.loads(source.read_text(encoding="utf-8")), Path(kept))
-        seconds, mib = measured(Path(kept))
+        seconds, mib = measured("report", kept, "-o", Path(kept, "out"))
     sys.stdout.write(f"{RUNS} runs of {CELLS} cells, copies of {source.name}\n\n")
     return verdict.show(told(seconds, mib))
 

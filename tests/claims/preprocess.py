@@ -6,8 +6,8 @@ beside the repository, its CLIP.png, and its coco.jpg at that size, are measured
 
 Both transforms take an encoded picture to what the model takes. They take turns on one core, in the order ABBA, so that
 whatever else the machine does happens to both alike. A round's ratio is the sum of our two times over the sum of the
-reference's two beside them; told is the median over the rounds, with a bootstrap interval of 95 %. A bound holds where the whole
-interval lies under it, and the mean difference of the pixels under 1e-4.
+reference's two beside them; told is the median over the rounds, with a bootstrap interval of 95 %. A bound holds where
+the whole interval lies under it, and the mean difference of the pixels under 1e-4.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from clip_bench.settings import Settings
 from clip_bench.specs import BASELINE, Case, Precision
 from clip_bench.timing import latency, paired
 from clip_bench.timing.paired import Interval
+from clip_bench.timing.stopwatch import Stopwatch
 
 REPETITIONS = 10
 BOUND = 0.10
@@ -49,7 +50,7 @@ class Repetition:
 def window(prepared: pipeline.Prepared, options: Settings) -> Timing:
     """The rounds of a cell alone, as the suite takes them."""
     return latency.measure(
-        cells.Stopwatch(),
+        Stopwatch(),
         prepared.session,
         prepared.rotated,
         warmups=pipeline.WARM_UPS,

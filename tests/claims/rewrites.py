@@ -1,10 +1,11 @@
 """What an exact rewrite gains: each cell beside the plain one of its model, target and precision, in blocks in turns.
 
-``python tests/claims/rewrites.py [--all] [WORD ...]``; words choose among the cells by their ids. Two sessions are loaded from two artifacts, and each is fed the same samples
-as its own graph takes them, so that a trimmed text is cut and a folded picture comes as pixels outside the clock, as in
-a run. Blocks of a few calls take turns in the order ABBA, the first calls of each uncounted; a ratio is the median over
-the groups of the plain block's median over the other's, and its interval a bootstrap of the groups. Texts are captions
-of :data:`LONGEST` tokens, the most that the bound is for.
+``python tests/claims/rewrites.py [--all] [WORD ...]``; words choose among the cells by their ids. Two sessions are
+loaded from two artifacts, and each is fed the same samples as its own graph takes them, so that a trimmed text is cut
+and a folded picture comes as pixels outside the clock, as in a run. Blocks of a few calls take turns in the order ABBA,
+the first calls of each uncounted; a ratio is the median over the groups of the plain block's median over the other's,
+and its interval a bootstrap of the groups. Texts are captions of :data:`LONGEST` tokens, the most that the bound is
+for.
 
 Bound: texts with both of their rewrites, trimmed and pooled, at batch 1 and 32. Trimmed alone is told without a bound;
 ``--all`` measures the other rewrites too.

@@ -21,7 +21,7 @@ import atheris
 with atheris.instrument_imports(include=["clip_bench", "PIL", "csv", "json", "pickle"]):
     from PIL import Image
 
-    from clip_bench import finding, jsonfile, record, witness
+    from clip_bench import finding, jsonfile, runfile, witness
     from clip_bench.answers import predictions, tokens
     from clip_bench.data import captioned, captions, labelled
     from clip_bench.errors import ClipBenchError
@@ -119,7 +119,7 @@ def damaged(whole, choose):
 
 def through_run(data):
     path = SCRATCH / "run.json"
-    run = record.from_file(path, data)
+    run = runfile.from_file(path, data)
     list(witness.faults(data))
     list(recomputed.faults(run, data))
     table = frame([run])
@@ -144,7 +144,7 @@ def whole_finding(stored):
 
 def json_bytes(stored):
     path = put("any.json", stored)
-    for read in (reading.read, lambda paths: record.read(paths[0]), lambda paths: finding.read(paths[0])):
+    for read in (reading.read, lambda paths: runfile.read(paths[0]), lambda paths: finding.read(paths[0])):
         try:
             read([path])
         except ClipBenchError:

@@ -1,8 +1,12 @@
 """What unit tests share: a checkout to run, a cache of their own, and settings for it."""
 
+import configparser
 import json
 import os
+import shutil
+import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -15,11 +19,24 @@ from clip_bench.settings import Settings
 from clip_bench.specs import Tower
 from clip_bench.store import Store
 
+ROOT = Path(__file__).parents[2]
+
 hypothesis.settings.register_profile("shared", deadline=None)  # a machine that others use too has no deadlines
 hypothesis.settings.load_profile("shared")
 
 
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in the background of a shell, and for all that is started there
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 WORKER = os.environ.pop("PYTEST_XDIST_WORKER", "")  # a pytest that a test starts would inherit it, and time no cell
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_lock(tmp_path_factory):
+    """What a test times waits for no run outside it, nor for another worker's."""
+    os.environ["CLIP_BENCH_LOCKS"] = str(tmp_path_factory.mktemp("locks"))
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +45,26 @@ def cache(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if WORKER else base) / "cache"
     folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tox():
+    """tox.ini."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(ROOT / "tox.ini", encoding="utf-8")
+    return parser
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """A folder for PYTHONPATH with a third party's backend, installed."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copy(ROOT / "tests/unit/acme/fatal.py", folder)
+    told = folder / "fatal-1.0.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: fatal\nVersion: 1.0\n", encoding="utf-8")
+    (told / "entry_points.txt").write_text("[clip_bench.backends]\nfatal = fatal\n", encoding="utf-8")
     return folder
 
 

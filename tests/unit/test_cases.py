@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from clip_bench import backends, cases
+from clip_bench import backends, cases, matrix
 from clip_bench.errors import UnavailableError, UsageError
+from clip_bench.specs import Tower
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,14 @@ def test_the_target_that_computes_nothing_has_no_answer(choose):
 def test_words_of_several_cells_ask_for_one_more(choose):
     with pytest.raises(UsageError, match=r"image cells have these words: .*; say one more"):
         choose("onnxruntime-gpu-fp16")
+
+
+def test_a_target_without_a_cell_of_one_tower_answers_nothing(choose, monkeypatch):
+    every = matrix.cells
+    monkeypatch.setattr(matrix, "cells", lambda *given: [each for each in every(*given) if each.tower is Tower.IMAGE])
+
+    with pytest.raises(UsageError, match="no text cell has these words, and both towers are needed; clip-bench list"):
+        choose("openvino-cpu-fp32")
 
 
 def test_two_models_are_one_too_many(choose):

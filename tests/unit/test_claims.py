@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_bench import record
+from clip_bench import runfile
 from clip_bench.record import Outcome
 from clip_bench.specs import Load, Pattern
 from clip_bench.timing.paired import Interval
@@ -26,6 +26,7 @@ SCRIPTS = (
     "preprocess",
     "rewrites",
     "pages",
+    "archive",
     "rebuilt",
     "kills",
 )
@@ -254,16 +255,6 @@ def test_the_pictures_of_the_preprocessing_claim_are_of_the_sizes_that_it_tells(
     assert found["scenery, PNG"].mode == "RGBA"
 
 
-def test_the_stopwatch_times_the_rounds_alone(claim):
-    watch, turns = claim("cells").Stopwatch(), count()
-
-    last = watch.pedantic(
-        lambda turn: turn, setup=lambda: ((next(turns),), {}), rounds=3, warmup_rounds=2, iterations=1
-    )
-
-    assert (last, len(watch.stats["data"])) == (4, 3)
-
-
 def test_embedding_is_calibrated_on_other_files_than_it_embeds(claim, monkeypatch, tmp_path):
     embed = claim("embed")
     monkeypatch.setattr(embed, "SHARED", tmp_path / "nowhere")
@@ -318,6 +309,25 @@ def test_what_many_runs_cost_is_held_to_both_bounds(claim, seconds, mib, expecte
     assert verdicts(claim("pages").told(seconds, mib)) == expected
 
 
+def test_a_fleet_is_synthetic_and_says_so(claim, tmp_path):
+    script = claim("archive")
+    cells = script.templates()
+
+    paths = list(script.written(tmp_path, cells, 6, 12))
+
+    found = [runfile.read(path) for path in paths]
+    assert [len({entry.case for entry in run.entries}) for run in found] == [script.CELLS] * 12
+    assert len({run.machine["name"] for run in found}) == 6
+    assert all("synthetic" in run.machine["name"] and "SYNTHETIC" in run.machine["cpu"] for run in found)
+    assert {run.entries[0].record.boundary.threads for run in found} == {run.machine["cores_physical"] for run in found}
+    assert len({run.entries[0].record.timing.rounds_s for run in found}) == 12
+
+
+@pytest.mark.parametrize(("found", "expected"), [(60.0, "holds"), (60.1, "does not hold")])
+def test_a_fleet_is_bound_by_seconds_and_memory(claim, found, expected):
+    assert verdicts([claim("archive").told("seconds", found, 60.0, 1)]) == [expected]
+
+
 A, B = ("a", Outcome.OK), ("b", Outcome.SKIPPED)
 
 
@@ -362,7 +372,7 @@ def test_many_runs_are_whole_and_unlike(claim, pytestconfig, tmp_path, monkeypat
 
     script.copies(json.loads(golden.read_text(encoding="utf-8")), tmp_path)
 
-    found = [record.read(path) for path in sorted(tmp_path.rglob("*.json"))]
+    found = [runfile.read(path) for path in sorted(tmp_path.rglob("*.json"))]
     assert [len({entry.case for entry in run.entries}) for run in found] == [7] * 3
     assert len({run.datetime for run in found}) == 3
     assert {run.machine["name"] for run in found} == {"machine_0", "machine_1"}

@@ -1,4 +1,4 @@
-"""Each finding appears where it should, with what to do about it, and not otherwise."""
+"""Each sign appears where it should, with what to do about it, and not otherwise."""
 
 import math
 from dataclasses import replace
@@ -30,13 +30,13 @@ QUIET = Seen(
 
 
 def levels(seen):
-    return {finding.about: finding.level for finding in doctor.findings(seen)}
+    return {sign.about: sign.level for sign in doctor.signs(seen)}
 
 
 def told(seen):
-    """The one finding of *seen* that is none of QUIET's."""
-    usual = {finding.about: finding.level for finding in doctor.findings(QUIET)}
-    (changed,) = (finding for finding in doctor.findings(seen) if usual.get(finding.about) != finding.level)
+    """The one sign of *seen* that is none of QUIET's."""
+    usual = {sign.about: sign.level for sign in doctor.signs(QUIET)}
+    (changed,) = (sign for sign in doctor.signs(seen) if usual.get(sign.about) != sign.level)
     return changed
 
 
@@ -79,10 +79,10 @@ def test_a_quiet_machine_is_warned_of_nothing():
     ],
 )
 def test_what_disturbs_is_warned_of_with_what_to_do(seen, line):
-    finding = told(seen)
+    sign = told(seen)
 
-    assert finding.level is Level.WARN
-    assert line in str(finding)
+    assert sign.level is Level.WARN
+    assert line in str(sign)
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,10 @@ def test_what_disturbs_is_warned_of_with_what_to_do(seen, line):
     ],
 )
 def test_what_nobody_tells_is_unknown_and_says_why(seen):
-    finding = told(seen)
+    sign = told(seen)
 
-    assert finding.level is Level.UNKNOWN
-    assert finding.seen
+    assert sign.level is Level.UNKNOWN
+    assert sign.seen
 
 
 def test_threads_that_share_a_core_are_in_the_way_only_where_others_work():
@@ -127,9 +127,9 @@ def test_a_clock_without_a_known_top_is_only_told():
 
 
 def test_a_card_that_nothing_asks_is_unknown_with_what_to_install():
-    (finding,) = (each for each in doctor.findings(replace(QUIET, cards=(), untold="install it")) if "NV" in each.about)
+    (sign,) = (each for each in doctor.signs(replace(QUIET, cards=(), untold="install it")) if "NV" in each.about)
 
-    assert str(finding) == "unknown  NVIDIA GPU: install it"
+    assert str(sign) == "unknown  NVIDIA GPU: install it"
 
 
 def write(path, words):
@@ -181,4 +181,4 @@ def test_the_command_prints_a_line_for_each_and_fails_only_where_it_is_strict(
     monkeypatch.setattr(doctor, "look", lambda seconds: seen if seconds == 0.5 else None)
 
     assert main(["doctor", "--seconds", "0.5", *arguments]) == status
-    assert capsys.readouterr().out.splitlines() == [str(finding) for finding in doctor.findings(seen)]
+    assert capsys.readouterr().out.splitlines() == [str(sign) for sign in doctor.signs(seen)]

@@ -1,5 +1,6 @@
 """Documents come over HTTP from a process that ends with its client; what does not come is a reason, no error."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from clip_bench import fetching
-from clip_bench.errors import UsageError
+from clip_bench.errors import UnavailableError, UsageError
 
 
 def number(data):
@@ -41,6 +42,16 @@ def test_files_come_from_another_process_in_the_order_asked_for(folder):
         assert len(listening) == 1
         assert source.fetch(["c", "a", "c"]) == [b"9", b"7", b"9"]
         assert [each.tolist() for each in source.prepare([b"9", b"7"])] == [[9, 9], [7, 7]]
+
+
+def test_a_server_that_does_not_start_is_told(folder, monkeypatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+
+    with (
+        pytest.raises(UnavailableError, match=r"no HTTP server could be started on 127\.0\.0\.1"),
+        fetching.served(folder),
+    ):
+        pass
 
 
 def test_what_is_not_there_or_is_bad_is_told_in_its_place(folder):

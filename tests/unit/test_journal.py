@@ -198,19 +198,6 @@ def test_a_fresh_journal_takes_no_name_that_is_taken(tmp_path):
     assert journal.fresh(tmp_path) != first
 
 
-@pytest.mark.parametrize(
-    ("now", "told"),
-    [
-        ({"cells": CELLS, "machine": {"os": "1"}}, ""),
-        ({"cells": CELLS, "machine": {"os": "2"}}, "machine, os was 1 and is 2"),
-        ({"cells": ["a"], "machine": {"os": "1"}}, "it planned 3 cells, and here are 1, or others"),
-    ],
-    ids=["same", "machine", "cells"],
-)
-def test_a_plan_that_differs_is_told(begun, now, told):
-    assert journal.differing(read(begun).story.planned, now) == told
-
-
 def test_each_ending_that_a_supervisor_tells_is_an_outcome():
     assert set(journal.Ending.__args__) < set(Outcome)
 

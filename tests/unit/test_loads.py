@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from clip_bench import backends, pipeline
+from clip_bench import backends, loading, pipeline
 from clip_bench.backends import null, onnxruntime, openvino, torch
 from clip_bench.errors import UnavailableError
 from clip_bench.models import catalog, feeds
@@ -123,7 +123,7 @@ def test_fewer_streams_than_instances_are_no_silent_matter(prepare, small):
     """OpenVINO makes as many as there are cores, whatever it is asked for."""
     ready = prepare(cell(openvino.CPU))
     asked = backends.Options(precision=Precision.FP32, threads=999, instances=999)
-    artifact = pipeline.build(ready.case, openvino.FORMAT, small)
+    artifact = loading.build(ready.case, openvino.FORMAT, small)
 
     with pytest.raises(UnavailableError, match=r"OpenVINO gives \d+ streams on this machine, where 999 instances"):
         openvino.load(artifact, openvino.CPU, asked)

@@ -61,6 +61,16 @@ def test_a_backend_cannot_offer_the_targets_of_another(small):
         list(matrix.cells(small, {"acme": thief}))
 
 
+def test_targets_that_options_make_need_no_others_and_are_held_to_the_name_too(small):
+    def offering(backend):
+        made = {Target(backend=backend, device=Device.NPU): frozenset({Precision.FP32})}
+        return {"acme": SimpleNamespace(targets=lambda _: made)}
+
+    assert {str(case.target) for case in matrix.cells(small, offering("acme"))} == {"acme-npu"}
+    with pytest.raises(UsageError, match="the backend acme offers targets of another name, null-npu"):
+        list(matrix.cells(small, offering("null")))
+
+
 def test_variants_and_precisions_are_those_that_the_backend_offers(small):
     target, variant = Target(backend="acme", device=Device.NPU), Variant(compiled=True)
     acme = SimpleNamespace(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_bench import record, witness
+from clip_bench import runfile, witness
 from clip_bench.journal import Journal
 from clip_bench.record import Outcome
 from clip_bench.report.verify import verify
@@ -65,7 +65,7 @@ class Ended:
 
     @property
     def entries(self):
-        return {entry.case: entry for entry in record.read(self.file).entries}
+        return {entry.case: entry for entry in runfile.read(self.file).entries}
 
     @property
     def ids(self):

@@ -45,12 +45,6 @@ def vocabulary(axes):
 
 
 @pytest.fixture(scope="module")
-def adapter(pytestconfig):
-    """The root conftest.py of this very run."""
-    return pytestconfig.pluginmanager.get_plugin(str(pytestconfig.rootpath / "conftest.py"))
-
-
-@pytest.fixture(scope="module")
 def collect(pytestconfig):
     """What a run with these arguments selects."""
 
@@ -115,12 +109,12 @@ def test_no_word_of_one_axis_lies_inside_a_word_of_another_axis(axes):
     assert set(inside) <= {("cuda", "cuda_graphs")}  # one meaning: that variant is of that provider alone
 
 
-def test_an_exact_mark_and_a_search_find_the_same_cells_for_every_word(cells, axes, adapter):
+def test_an_exact_mark_and_a_search_find_the_same_cells_for_every_word(cells, axes):
     """A word inside a longer one of its own axis, as a model's in its twin's, is told apart by ``-m`` alone."""
     for words in axes.values():
         for word in words:
             longer = {other for other in words if word in other}
-            marked = [cell.id for cell in cells if longer & adapter.words(cell)]
+            marked = [cell.id for cell in cells if longer & cell.words]
             assert [cell.id for cell in cells if word in f"{BENCH}::test_latency[{cell.id}]"] == marked, word
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from clip_bench import machine
 from clip_bench.errors import UsageError
-from clip_bench.settings import LOADS, OPTIONS, TIMING, checked
+from clip_bench.options import LOADS, OPTIONS, TIMING
+from clip_bench.settings import checked
 from clip_bench.specs import Inputs, Load, Pattern, Tower
 from clip_bench.timing import percentiles
 

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,14 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from clip_bench import record, supervise
+from clip_bench import runfile, supervise
 from clip_bench.__main__ import main
 from clip_bench.journal import AGAIN, Journal
 from clip_bench.record import Outcome
 from clip_bench.report.verify import verify
 from clip_bench.supervise import Ended, Limits
 
-FATAL = Path(__file__).with_name("acme") / "fatal.py"
 FEW = ("--model", "shapes_tiny", "--samples", "24", "--rounds", "4", "--benchmark-only", "-p", "no:cacheprovider")
 TIMEOUT_S = 10
 LONGEST_S = 240
@@ -54,22 +52,16 @@ class Ran:
 
     @property
     def entries(self):
-        entries = record.read(self.file).entries
+        entries = runfile.read(self.file).entries
         assert len({entry.case for entry in entries}) == len(entries)
         return {entry.case: entry for entry in entries}
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """A folder for PYTHONPATH with a third party's backend, installed."""
-    folder = tmp_path_factory.mktemp("site")
-    shutil.copy(FATAL, folder)
-    (folder / "gapped.py").write_text(GAPPED, encoding="utf-8")
-    told = folder / "fatal-1.0.dist-info"
-    told.mkdir()
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: fatal\nVersion: 1.0\n", encoding="utf-8")
-    (told / "entry_points.txt").write_text("[clip_bench.backends]\nfatal = fatal\n", encoding="utf-8")
-    return folder
+def gapped(site):
+    """A plugin that knows a gap of the third party's backend."""
+    (site / "gapped.py").write_text(GAPPED, encoding="utf-8")
+    return "gapped"
 
 
 @pytest.fixture(scope="session")
@@ -114,10 +106,11 @@ def undisturbed(run):
 
 
 @pytest.fixture(scope="session")
-def deadly(run, undisturbed):  # noqa: ARG001  which has built what all take
+def deadly(run, undisturbed, gapped):  # noqa: ARG001  which has built what all take
     """Cells that end in every way."""
     limits = ("--cell-timeout", TIMEOUT_S, *(("--memory-limit", "1G") if LINUX else ()))
-    return run("fatal and image and shapes_tiny" + ("" if LINUX else " and not eats"), *limits, "-p", "gapped")
+    chosen = "fatal and image and shapes_tiny and not waits" + ("" if LINUX else " and not eats")
+    return run(chosen, *limits, "-p", gapped)
 
 
 def cell(provider):
@@ -248,20 +241,20 @@ def test_a_killed_child_has_its_cells_outcome_and_the_others_go_on(start, undist
     assert ended.status == 1
 
 
-def test_an_interrupted_run_ends_in_order_and_goes_on(start, run, undisturbed):
-    process, folder = start("fatal and good and shapes_tiny and (image or text)")
+def test_an_interrupted_run_ends_in_order_and_goes_on(start, run):
+    process, folder = start("fatal and waits and shapes_tiny and (image or text)")
     with process:
-        wait_for(folder, "begin")
+        wait_for(folder, "note")  # now the first call waits: an interruption while a module is imported may be lost
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=LONGEST_S)
     kept = journal_of(folder)
 
-    ended = run("", "--resume", kept, folder=folder)
+    ended = run("", "--resume", kept, folder=folder, changes=[("FATAL_AT_ONCE", "1")])
 
     assert process.returncode == 2
     assert f"clip-bench run --resume {kept}" in err
+    assert list(ended.entries) == [f"{tower}-shapes_tiny-fatal-waits-cpu-fp32" for tower in ("image", "text")]
     assert [(entry.outcome, entry.reason) for entry in ended.entries.values()] == [(Outcome.OK, "")] * 2
-    assert list(ended.entries) == list(undisturbed.entries)
     assert ended.status == 0
 
 
@@ -295,8 +288,9 @@ def test_a_run_that_begins_nothing_leaves_nothing_and_ends_as_pytest_does(run, a
         (["--resume"], "--resume: no journal of a run that did not end in reports or .; begin one without it"),
         (["--resume", "no.jsonl"], "--resume: no journal of a run that did not end in no.jsonl; begin one without it"),
         (["--journal", "x"], "--journal x: clip-bench run names its journal itself; to go on with one, give it to"),
+        (["--journal"], "argument --journal: expected one argument"),
     ],
-    ids=["seconds", "bytes", "more", "none", "missing", "named"],
+    ids=["seconds", "bytes", "more", "none", "missing", "named", "unnamed"],
 )
 def test_a_bad_option_of_a_run_is_one_line(tmp_path, monkeypatch, capsys, arguments, message):
     (tmp_path / "tests" / "bench").mkdir(parents=True)
@@ -316,6 +310,31 @@ def test_a_folder_without_the_suite_is_told(tmp_path, monkeypatch, capsys):
 
     assert main(["run"]) == 2
     assert "no such folder here; clip-bench run starts pytest on it" in capsys.readouterr().err
+
+
+def test_memory_is_limited_where_the_system_can(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "platform", "win32")
+
+    assert main(["run", "--memory-limit", "8G"]) == 2
+    assert "--memory-limit 8G: only Linux holds a process to it; leave it out" in capsys.readouterr().err
+
+
+def test_a_journal_in_which_nothing_had_begun_is_taken_away(tmp_path, capsys):
+    (tmp_path / "torn.jsonl").write_bytes(b'{"kind": "as')
+
+    assert main(["run", "--resume", str(tmp_path / "torn.jsonl")]) == 2
+    assert "torn.jsonl: nothing had begun; begin the run anew, without --resume" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_whose_checkout_is_gone_says_where_it_was_and_keeps_its_journal(tmp_path, capsys):
+    kept = Journal.opened(tmp_path / "kept.jsonl", locked=True)
+    kept.write("asked", arguments=[], folder=str(tmp_path / "gone"), cell_timeout_s=None, memory_bytes=None)
+    kept.close()
+
+    assert main(["run", "--resume", str(tmp_path)]) == 2
+    assert f"its run was started in {tmp_path / 'gone'}, where there is no tests" in capsys.readouterr().err
+    assert (tmp_path / "kept.jsonl").stat().st_size
 
 
 LIMITED = Limits(memory_bytes=1000)

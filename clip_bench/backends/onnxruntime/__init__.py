@@ -164,7 +164,11 @@ def _open(
 
 @dataclass(slots=True, kw_only=True)
 class OnnxRuntimeSession:
-    """An ONNX graph on one provider. ``profile`` is the folder of the first call's profile, None once it is read."""
+    """An ONNX graph on one provider. ``profile`` is the folder of the first call's profile, None once it is read.
+
+    ``told`` is what the provider was told; ``asked``, ``share`` and ``note`` are those of the placement, and ``dtypes`` and
+    ``first_call_s`` too, once it ``ran``. ``elsewhere`` is that of the :class:`.provider.Provider`.
+    """
 
     session: onnxruntime.InferenceSession
     call: binding.Call

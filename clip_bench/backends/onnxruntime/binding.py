@@ -26,9 +26,9 @@ NUMPY: Mapping[str, DTypeLike] = {
 def caller(session: onnxruntime.InferenceSession, device: str, number: int = 0) -> Call:
     """What calls *session* with named arrays and returns when the results are on the host.
 
-    With a *device* (``cuda``, or ``cpu`` to try it) and its *number*, inputs and outputs live in buffers there, bound once: a call
-    copies in, runs, and copies out. That is what a captured CUDA graph needs, whose addresses are fixed. Where the
-    graph's edge is float16, the call casts there and back.
+    With a *device* (``cuda``, or ``cpu`` to try it) and its *number*, inputs and outputs live in buffers there, bound
+    once: a call copies in, runs, and copies out. That is what a captured CUDA graph needs, whose addresses are fixed.
+    Where the graph's edge is float16, the call casts there and back.
     """
     outputs = tuple(output.name for output in session.get_outputs())
     call = _bound(session, outputs, device, number) if device else _plain(session, outputs)

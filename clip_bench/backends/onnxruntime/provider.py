@@ -49,6 +49,9 @@ class Provider:
     (empty for a provider inside the onnxruntime package). ``install`` and ``needs`` say what to install, and which
     device to plug in. ``lacks`` may find another reason, from the user's options, why it cannot run here.
 
+    ``precisions`` are those of a plain cell, ``variants`` what else it can do and in which. ``help`` has a line for each option
+    that a user may give, ``note`` what a reader of its figures must know.
+
     ``options`` gives what the provider is told, ``config`` the entries of the session's configuration, ``model`` the
     file that is loaded. The ``keyed`` ones of its options name what belongs to one graph, such as a cache's entry;
     ``environ`` are variables that it reads. ``in_session`` says that the provider has no devices to be discovered by,

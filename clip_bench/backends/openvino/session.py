@@ -29,7 +29,9 @@ class OpenVinoSession:
     """A compiled model with one inference request, and a queue of ``depth`` more once one is submitted.
 
     ``choice`` is what the user let OpenVINO choose among, ``planned`` HETERO's own plan: nodes of the graph per
-    device. ``served`` collects where the work was whenever :meth:`placement` was asked.
+    device. ``served`` collects where the work was whenever :meth:`placement` was asked. ``told`` is what OpenVINO was told,
+    ``flags`` what it tells of itself, ``notes`` what a reader must know. The ``free`` ones of the queue's ``slots`` take the
+    next request.
     """
 
     compiled: openvino.CompiledModel

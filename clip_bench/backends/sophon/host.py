@@ -46,7 +46,11 @@ def head(artifact: Artifact) -> Head | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What is left of a text after its bmodel: a row is picked and projected; of a pair, logits are made too."""
+    """What is left of a text after its bmodel: a row is picked and projected; of a pair, logits are made too.
+
+    ``pool`` is open_clip's name of which row, ``eos`` the id that it looks for where that is by the end token. ``matrix``
+    (width, embedding) and ``shift`` (embedding) project. ``scale`` and ``bias`` make logits; None and 0 without a pair.
+    """
 
     matrix: Rows
     shift: Rows

@@ -1,6 +1,6 @@
 "use strict";
 
-const AXES = ["machine", "model", "tower", "target", "precision", "outcome"];
+const AXES = ["machine", "model", "tower", "device", "target", "precision", "outcome"]; // those that the records have
 const FIRST = 100; // rows of a table before its reader asks for all: a page of many machines stays quick
 const ABSENT = "-";
 const FEWEST = 3; // cells, of which a plot says something
@@ -88,7 +88,7 @@ function order(state, place) {
 /* Filters: kept in the address, so that a link shows what its sender saw. */
 
 function addFilters() {
-  return AXES.map((axis) => {
+  return AXES.filter((axis) => tables.some(({ rows }) => rows.some(({ cell }) => axis in cell))).map((axis) => {
     const values = new Set(tables.flatMap(({ rows }) => rows.map(({ cell }) => cell[axis])));
     const select = element("select", undefined, new Option("all", ""));
     select.id = axis;

@@ -12,6 +12,7 @@ from clip_bench.specs import Device, Format, Precision, Target
 
 FORMAT = Format.REPLAY
 CHUNK = 64 << 20
+AT_ONCE = "FATAL_AT_ONCE"  # a variable: who waits does not
 
 
 def eaten(then=None):
@@ -36,6 +37,7 @@ CALLS = {
     "eats": eaten,
     "eats_on": lambda: eaten(then=os.abort),
     "good": lambda: None,
+    "waits": lambda: time.sleep(0 if AT_ONCE in os.environ else 1e6),
     "wrong": lambda: None,
     "leaves": lambda: None,
 }

@@ -1,13 +1,19 @@
 """What a picture shows, of given labels."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from clip_bench.answers import scores
+from clip_bench.answers.encoders import Encoders
 from clip_bench.answers.scores import Answer
+from clip_bench.errors import UsageError
+from clip_bench.models import catalog
 from clip_bench.quality.predictions import probabilities
 
 
@@ -57,3 +63,27 @@ def test_the_softmax_is_that_of_scaled_cosines():
 
 def test_no_number_gives_no_score():
     assert np.isnan(probabilities(np.array([0.1, np.nan]), 100.0)).all()
+
+
+class Broken:
+    """A tower of which a value of each embedding is the same, whatever it is shown."""
+
+    case = SimpleNamespace(model=catalog.MODELS["shapes_tiny"])
+
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, rows):
+        return [np.full(4, self.value, np.float32) for _ in rows]
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf], ids=["zero", "no number", "infinite"])
+def test_an_embedding_without_a_direction_is_told_and_gives_no_score(tmp_path, value):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    broken = Encoders(image=Broken(value), text=Broken(value), scale=100.0)
+
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(UsageError, match=r"a\.png: no score: an embedding is zero or not"),
+    ):
+        scores.score(tmp_path / "a.png", ["a", "b"], broken, np.eye(2, 4))

@@ -21,7 +21,7 @@ from open_clip.transformer import text_global_pool
 
 from clip_bench import graphs
 from clip_bench.backends import Options, sophon
-from clip_bench.backends.sophon import card, host
+from clip_bench.backends.sophon import card, cmodel, host
 from clip_bench.errors import UnavailableError, UnsupportedError, UsageError
 from clip_bench.graphs import bmodel, tpu_mlir, unpooled
 from clip_bench.quality import gates
@@ -245,6 +245,24 @@ def test_a_bmodel_of_two_answers_is_none_of_a_tower(tmp_path):
         card.Card(tmp_path / "two.bmodel", device=0)
 
 
+def test_a_bmodel_that_the_card_does_not_take_is_told_without_its_folder(shapes, sail, bmodels, monkeypatch):
+    opened = sail.Engine
+
+    def taking(file, *given):
+        if Path(file).name.startswith("text"):
+            message = f"cannot load the bmodel {file}"
+            raise RuntimeError(message)
+        return opened(file, *given)
+
+    monkeypatch.setattr(sail, "Engine", taking)
+
+    with pytest.raises(
+        UnsupportedError, match=r"SAIL refuses the bmodel on card 0: cannot load the bmodel text\.bmodel"
+    ):
+        load(shapes, Tower.PAIR, bmodels=str(bmodels))
+    assert not list(sail.engines)  # the other tower's is let go
+
+
 def test_a_closed_session_holds_no_engine(shapes, sail, bmodels):
     session = load(shapes, Tower.PAIR, bmodels=str(bmodels))
     before = len(list(sail.engines))
@@ -325,6 +343,14 @@ def test_a_process_that_ends_tells_its_last_words(shapes, interpreters):
             session.run({"image": shapes.fed.image[:1]})
     finally:
         session.close()
+
+
+@posix
+def test_a_bmodel_that_the_chips_model_does_not_take_is_told_in_its_last_words(interpreters, tmp_path):
+    (tmp_path / "odd.bmodel").write_bytes(b"no model")
+
+    with pytest.raises(UnsupportedError, match=r"TPU-MLIR refuses the bmodel: .* has ended: .*INVALID_PROTOBUF"):
+        cmodel.Cmodel(tmp_path / "odd.bmodel", str(interpreters / "whole"), threads=1)
 
 
 @posix

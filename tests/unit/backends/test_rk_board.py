@@ -25,7 +25,7 @@ class Board:
 
     def load_rknn(self, path):
         self.told.append(("load_rknn", path))
-        return 0
+        return self.answers.get("load_rknn", 0)
 
     def init_runtime(self, **given):
         self.told.append(("init_runtime", given))
@@ -189,6 +189,15 @@ def test_a_runtime_that_does_not_start_is_unavailable_with_its_reason_and_releas
         load(built("Conv FLOAT16 NPU"))
 
     assert told[-1] == ("release",)
+
+
+def test_a_file_that_the_runtime_cannot_read_is_unavailable_with_its_status(board, built):
+    told = board(load_rknn=-1)
+
+    with pytest.raises(UnavailableError, match="cannot read the built file: status -1"):
+        load(built("Conv FLOAT16 NPU"))
+
+    assert [name for name, *_ in told] == ["load_rknn"]
 
 
 def test_no_answer_is_an_error(board, built):

@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from clip_bench.data import captioned
+from clip_bench.data import captioned, captions
 from clip_bench.errors import UsageError
 
 
@@ -106,6 +106,18 @@ def test_a_folder_with_two_indices_asks_which(tmp_path):
 
     with pytest.raises(UsageError, match=r"captions\.txt, dataset_coco\.json; name the one file"):
         captioned.karpathy(tmp_path, None, "coco")
+
+
+def test_an_index_that_cannot_be_opened_is_one_clear_line(tmp_path):
+    with pytest.raises(UsageError, match=r"gone\.json: No such file or directory; "):
+        captioned.karpathy(tmp_path / "gone.json", None, "coco")
+
+
+def test_captions_are_known_by_the_name_of_their_file(tmp_path):
+    (tmp_path / "captions.txt").write_text("a.jpg,one\n")
+
+    with pytest.raises(UsageError, match=r"captions\.txt: neither JSON nor CSV by its name; "):
+        captions.parse(tmp_path / "captions.txt")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import copyreg
 import os
 import pickle
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -95,6 +96,11 @@ def test_the_registry_of_extensions_is_no_way_in(tmp_path):
         pytest.param(b"\x80\x04\x8e" + struct.pack("<Q", 2**60), id="long-bytes"),
         pytest.param(b"\x80\x02cnumpy\ndtype\nX\x01\x00\x00\x00O\x85R.", id="objects"),
         pytest.param(pickle.dumps({"data": ROWS}, protocol=2)[:-40], id="cut"),
+        pytest.param(
+            pickle.dumps({"data": ROWS}, protocol=2).replace(b"X\x01\x00\x00\x00|", b"X\x01\x00\x00\x00~"), id="order"
+        ),
+        pytest.param(b"\x80\x02}X\x04\x00\x00\x00datacnumpy\nndarray\n)Rs.", id="nothing-in-an-array"),
+        pytest.param(b"\x80\x02}X\x04\x00\x00\x00datacnumpy\nndarray\n)R(K\x01)K\x01K\x00K\x00tbs.", id="kind"),
     ],
 )
 def test_a_broken_pickle_is_one_clear_line(tmp_path, content):
@@ -135,3 +141,16 @@ def test_damage_is_read_or_refused_never_fatal(tmp_path_factory, data):
         return
 
     assert isinstance(found, dict)
+
+
+def test_bytes_that_a_file_only_claims_to_have_take_no_memory(tmp_path):
+    path = tmp_path / "test"
+    path.write_bytes(b"\x80\x05}C\x04data" + pickle.BYTEARRAY8 + struct.pack("<Q", 1 << 28) + b"abcs.")
+
+    tracemalloc.start()
+    with pytest.raises(UsageError, match="no pickle that can be read safely: it ends within 268435456 bytes"):
+        pickles.read(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 1 << 24

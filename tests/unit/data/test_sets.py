@@ -1,12 +1,17 @@
 """--data NAME:PATH, from the option to the samples."""
 
 import io
+import re
+import subprocess
+import sys
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from clip_bench import evaluation, settings
+from clip_bench import evaluation, options
 from clip_bench.data import sets
 from clip_bench.errors import UnavailableError, UsageError
 from clip_bench.models import catalog
@@ -19,7 +24,7 @@ def png(colour):
 
 
 def test_every_name_has_a_reader():
-    assert set(sets.READERS) == set(settings.DATA)
+    assert set(sets.READERS) == set(options.DATA)
 
 
 @pytest.fixture
@@ -50,6 +55,18 @@ def test_without_a_name_a_path_is_what_it_was(tmp_path):
 
     assert [(entry.name, entry.label) for entry in listing.entries] == [("cat/a.png", 0), ("dog/a.png", 1)]
     assert len(listing.templates) == 80
+
+
+def test_what_was_left_out_of_a_folder_is_told(tmp_path, caplog):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(png("red" if name == "cat" else "blue"))
+    (tmp_path / "cat" / "b.png").write_bytes(b"")
+
+    sets.split("", tmp_path, None, 1, 1)
+
+    assert "1 left out: " in caplog.text
+    assert "b.png" in caplog.text
 
 
 def test_a_root_without_a_name_is_refused(tmp_path):
@@ -100,6 +117,15 @@ def test_parquet_with_labels_tells_its_classes(parquet):
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_labels_of_parquet_that_are_words_are_its_classes_and_a_row_without_one_is_left_out(parquet):
+    listing = sets.listing("parquet", parquet({"image": stored("red", "blue", "green"), "label": ["dog", None, "cat"]}))
+
+    assert listing.classes == ("cat", "dog")
+    assert [(entry.name, entry.label) for entry in listing.entries] == [("row 0", 1), ("row 2", 0)]
+    assert listing.problems == ("row 1: no label",)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_parquet_without_the_names_of_its_classes_says_so(parquet):
     path = parquet({"image": stored("red", "blue"), "label": [1, 0]}, None)
 
@@ -114,6 +140,31 @@ def test_parquet_of_other_columns_says_so(parquet):
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_parquet_of_which_no_row_is_told_anything_says_so(parquet):
+    path = parquet({"image": stored("red"), "caption": [""]})
+
+    with pytest.raises(UsageError, match=r"a\.parquet: parquet: 1 expected, 0 found; 1 left out: row 0: no caption"):
+        sets.listing("parquet", path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_row_of_parquet_without_a_picture_is_named(parquet):
+    path = parquet({"image": [{"bytes": None, "path": "a.png"}], "caption": ["one"]})
+
+    (entry,) = sets.listing("parquet", path).entries
+
+    with pytest.raises(UsageError, match="row 0: the row holds no picture's bytes"):
+        entry.picture()
+
+
+def test_a_folder_without_parquet_is_told(tmp_path):
+    pytest.importorskip("datasets", reason="needs the extra parquet")
+
+    with pytest.raises(UsageError, match=r"no \*\.parquet in it"):
+        sets.listing("parquet", tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_broken_parquet_is_one_clear_line(tmp_path, monkeypatch):
     pytest.importorskip("datasets", reason="needs the extra parquet")
     monkeypatch.setenv("CLIP_BENCH_CACHE", str(tmp_path / "cache"))
@@ -123,6 +174,51 @@ def test_broken_parquet_is_one_clear_line(tmp_path, monkeypatch):
         sets.listing("parquet", tmp_path / "a.parquet")
 
     assert "\n" not in str(told.value)
+
+
+UNWRITABLE = """
+import os, resource, signal, sys
+from pathlib import Path
+from clip_bench.data import sets
+from clip_bench.errors import StoreError
+
+path, root, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+print(sets.listing("parquet", path).summary())
+os.environ["CLIP_BENCH_CACHE"] = str(root)
+if how == "full":
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+elif os.geteuid() == 0:  # to whom no mode says no
+    os.setgroups([])
+    os.setuid(65534)
+try:
+    sets.listing("parquet", path)
+except StoreError as exc:
+    print(exc)
+"""
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        pytest.param("kept", r"{root} has no table of a\.parquet that is whole, .* \(Permission denied\)", id="kept"),
+        pytest.param("full", r"no room to write table of a\.parquet into {root} \(File too large", id="full"),
+    ],
+)
+def test_a_cache_that_cannot_hold_the_table_is_told_and_the_parquet_is_not_blamed(parquet, how, said):
+    with tempfile.TemporaryDirectory() as shelf:  # which other users can enter, as pytest's own are not
+        Path(shelf).chmod(0o755)
+        path = parquet({"image": stored("red"), "label": ["cat"]}).rename(Path(shelf, "a.parquet"))
+        root = Path(shelf, "cache")
+        root.mkdir(mode=0o555 if how == "kept" else 0o755)
+        command = [sys.executable, "-c", UNWRITABLE, str(path), str(root), how]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()  # noqa: S603  ourselves
+
+    assert told[0] == "parquet: 1 expected, 1 found"
+    assert re.match(said.format(root=re.escape(str(root))), told[1])
+    assert told[1].endswith(("CLIP_BENCH_CACHE to a folder that you can write", "to a folder that has more"))
+    assert len(told) == 2
 
 
 def test_parquet_without_its_package_says_what_to_install(tmp_path, monkeypatch):

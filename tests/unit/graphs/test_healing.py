@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from clip_bench import pipeline
+from clip_bench import loading
 from clip_bench.models import catalog
 from clip_bench.specs import Case, Device, Format, Precision, Target, Tower
 
@@ -32,21 +32,21 @@ def alter(path):
 
 @pytest.mark.parametrize("damage", [unlink, truncate, alter])
 def test_a_damaged_artifact_heals_itself(small, damage):
-    first = pipeline.build(CASE, Format.ONNX, small)
+    first = loading.build(CASE, Format.ONNX, small)
     whole = first.file(".onnx").read_bytes()
 
     damage(first.file(".onnx"))
-    healed = pipeline.build(CASE, Format.ONNX, small)
+    healed = loading.build(CASE, Format.ONNX, small)
 
     assert healed.file(".onnx").read_bytes() == whole
     assert replace(healed, built_s=0, steps=()) == replace(first, built_s=0, steps=())
 
 
 def test_a_whole_artifact_is_not_built_again(small):
-    first = pipeline.build(CASE, Format.ONNX, small)
+    first = loading.build(CASE, Format.ONNX, small)
     before = first.file(".onnx").stat().st_mtime_ns
 
-    again = pipeline.build(CASE, Format.ONNX, small)
+    again = loading.build(CASE, Format.ONNX, small)
 
     assert again == first
     assert again.file(".onnx").stat().st_mtime_ns == before

@@ -96,6 +96,25 @@ def test_a_slug_holds_no_word_of_another_axis():
     assert not [word for word in catalog.TAKEN if word in catalog.slug("-".join(catalog.TAKEN))]
 
 
+def test_weights_that_are_not_on_the_hub_are_named_with_their_address(monkeypatch):
+    monkeypatch.setitem(
+        open_clip.pretrained._PRETRAINED["ViT-B-32"], "elsewhere", {"url": "https://example.org/a.pt", "hf_hub": ""}
+    )
+
+    with pytest.raises(UsageError, match=r"not on the hub: fetch https://example\.org/a\.pt and name it ViT-B-32:PATH"):
+        catalog.find("ViT-B-32:elsewhere")
+
+
+def test_an_architecture_whose_pictures_are_not_square_is_refused(tmp_path, monkeypatch):
+    wide = open_clip.get_model_config("ViT-B-32")
+    wide["vision_cfg"]["image_size"] = [224, 112]
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Wide-B-32", wide)
+    (tmp_path / "a.pt").touch()
+
+    with pytest.raises(UsageError, match=r"takes pictures of \[224, 112\] pixels; only square ones are measured"):
+        catalog.find(f"Wide-B-32:{tmp_path / 'a.pt'}")
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [

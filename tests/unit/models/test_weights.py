@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load, save, save_file
 
 from clip_bench.errors import CorruptError, UnavailableError, UsageError
-from clip_bench.models import catalog, shapes_tiny, weights
+from clip_bench.models import catalog, held, shapes_tiny, weights
 from clip_bench.specs import ModelSpec, Weights
 
 REPO = "acme/tiny"
@@ -287,6 +287,20 @@ def test_weights_in_the_package_are_here(root, tmp_path, monkeypatch):
 
 def test_random_weights_are_always_here():
     assert weights.here(catalog.MODELS["vit_b_32_random"], None) == ""
+
+
+def test_generated_weights_have_no_file(root):
+    with pytest.raises(UsageError, match="vit_b_32_random is generated, not read from a file"):
+        weights.locate(catalog.MODELS["vit_b_32_random"], folder=None, store_root=root)
+
+
+@pytest.mark.parametrize("stored", ["{", "[]", '{"a": 1}', "[" * 100_000], ids=["cut", "list", "number", "deep"])
+def test_a_damaged_record_of_hashes_believes_no_file(tmp_path, stored):
+    (tmp_path / held.HASHES).write_text(stored)
+
+    with pytest.raises(CorruptError, match=r"weights\.json, which holds the hashes .* delete it to record them anew"):
+        held.hold(tmp_path / "w.safetensors", "0" * 64, SPEC.weights, tmp_path)
+    assert (tmp_path / held.HASHES).read_text() == stored
 
 
 def test_other_generated_bytes_are_refused(root, monkeypatch):

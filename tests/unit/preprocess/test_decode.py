@@ -102,6 +102,15 @@ def test_a_picture_whose_last_chunk_is_damaged_is_decoded_as_pillow_does(end):
     assert np.array_equal(told(decode.picture, broken), told(decode.fastest, broken))
 
 
+@pytest.mark.parametrize("length", [3, 4, 5, 0x33333333], ids=["less", "fits", "more", "far_more"])
+def test_a_chunk_after_the_pixels_of_any_length_is_taken_as_pillow_does(length):
+    """The fuzzer found that kornia-rs does not look at it."""
+    whole = FILES["colours"]
+    broken = whole[:-12] + length.to_bytes(4, "big") + b"teSt" + bytes(4 + 4) + whole[-12:]
+
+    assert np.array_equal(told(decode.picture, broken), told(decode.fastest, broken))
+
+
 def wide(width, height):
     """A PNG that claims a size, and has next to no pixels."""
     head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clip_bench.data import folders
+from clip_bench.errors import UsageError
 from clip_bench.models.catalog import MODELS
 from clip_bench.preprocess import decode, fused, plan, transform
 
@@ -144,3 +145,11 @@ def test_the_crop_alone_normalises_to_what_the_transform_makes():
 
     assert (crop.dtype, crop.shape) == (np.uint8, (224, 224, 3))
     assert np.array_equal(fused.normaliser(plan.of(spec))(crop), transform("fused", spec)(file))
+
+
+def test_a_variant_that_cannot_pad_refuses_a_model_that_does(monkeypatch):
+    planned = plan.of(MODELS["vit_b_32_random"])
+    monkeypatch.setattr(plan, "of", lambda _: replace(planned, mode="longest"))
+
+    with pytest.raises(UsageError, match=r"vit_b_32_random pads its pictures, .*: take open_clip or fused"):
+        plan.unpadded(MODELS["vit_b_32_random"])

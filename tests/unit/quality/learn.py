@@ -10,7 +10,7 @@ import io
 import sys
 from pathlib import Path
 
-from clip_bench import record
+from clip_bench import runfile
 from clip_bench.quality import known
 from clip_bench.record import Outcome
 from clip_bench.specs import Precision
@@ -24,7 +24,7 @@ def table(reports: Path = REPORTS) -> str:
     In FP32 every target of a model has the largest drift of all: how far sums in another order drift differs as much from
     processor to processor as from runtime to runtime.
     """
-    runs = sorted((record.read(path) for path in reports.glob("*/[0-9]*.json")), key=lambda run: run.datetime)
+    runs = sorted((runfile.read(path) for path in reports.glob("*/[0-9]*.json")), key=lambda run: run.datetime)
     found: dict[tuple[str, str, str], float] = {}
     floats: dict[tuple[str, ...], list[tuple[str, str, str]]] = {}
     for run in runs:

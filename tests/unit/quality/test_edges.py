@@ -143,11 +143,13 @@ def test_each_row_of_ids_is_counted_once_and_no_other():
 
     assert str(fed.tokenized(np.array([right, longer, right]))[0]) == "tokens: 1 of 3 texts go on after their end"
     assert str(fed.tokenized(np.array([right, strange, right]))[0]) == "tokens: 1 of 3 texts hold ids out of range"
+    assert str(fed.tokenized(np.array([longer, right, longer]))[0]) == "tokens: 2 of 3 texts go on after their end"
+    assert str(fed.tokenized(np.array([strange, strange, right]))[0]) == "tokens: 2 of 3 texts hold ids out of range"
 
 
-@pytest.mark.parametrize(("far", "refusals"), [(0.5, 0), (2, 1)])
+@pytest.mark.parametrize(("far", "refusals"), [(0.995, 0), (1.005, 1)])
 def test_a_sample_is_the_same_within_a_hundredth_of_a_step(far, refusals):
-    given = np.full((2, 3, 4, 4), 2.0)
+    given = np.full((2, 3, 4, 4), 200.0)
     off = given.copy()
     off[1, 2, 3, 3] += far * fed.STEP / 100
 
@@ -196,5 +198,55 @@ def test_the_noise_of_no_rows_is_refused_in_words():
 def test_where_k_is_all_there_is_nothing_can_miss_and_nothing_is_told():
     found = retrieval.recalls(rows(6, 1), rows(7, 3), np.zeros(3, np.intp), (1,))
 
+    assert set(found) == {"t2i_r1", "i2t_r1"}
     assert np.isnan(found["t2i_r1"])
     assert found["i2t_r1"] == 1.0
+
+
+def test_a_spread_of_a_hundredth_of_the_references_is_none():
+    reference = np.concatenate([np.eye(8), -np.eye(8)])
+    common = np.zeros(8)
+    common[0] = 1.0
+
+    def told(share):
+        """Rows about *common*, of which the spread is seven eighths of *share*: one direction in eight is its own."""
+        return refused({"e": common + np.sqrt(share) * reference}, {"e": reference})[1]
+
+    assert told(0.0113) is Gate.CONSTANT
+    assert told(0.0118) is not Gate.CONSTANT
+
+
+def test_figures_of_a_cell_are_those_of_its_rows():
+    reference = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [-1.0, 0.0]])
+    test = np.array([[3.0, 0.0], [4.0, 3.0], [1.0, 1.0], [-1.0, 0.0]])
+
+    compared = metrics.compare("e", test, reference, {"again": np.array([0.1, 0.3]), "batch": np.array([0.5, 0.0])})
+    figures = metrics.similarity(compared, 0.25, 0.125)
+
+    assert (compared.drift, compared.identified) == ("0 0.4 0 0", "1 0 1 1")
+    assert (compared.difference, compared.floor) == ("1 3 0 0", {"again": "0.1 0.3", "batch": "0.5 0"})
+    assert (figures.output, figures.rows, figures.between, figures.known_drift) == ("e", 4, 0.25, 0.125)
+    assert (figures.mean, figures.minimum, figures.identified) == pytest.approx((0.9, 0.6, 0.75))
+    assert figures.p1 == pytest.approx(0.6 + 0.03 * 0.4)
+    assert (figures.floor_drift, figures.drift_ratio, figures.difference) == pytest.approx((0.25, 0.4, 1.0))
+
+
+def test_without_ways_the_floor_is_the_least_and_what_is_infinite_has_no_difference():
+    compared = metrics.compare("e", np.array([[np.inf, 1.0]]), np.array([[1.0, 1.0]]), {})
+    figures = metrics.similarity(compared, 0.0)
+
+    assert (figures.floor_drift, figures.difference, figures.known_drift) == (metrics.LEAST_FLOOR, None, None)
+
+
+def test_a_row_without_direction_is_like_nothing_whatever_the_others_are():
+    test, reference = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 0.0], [1.0, 0.0]])
+
+    assert metrics.drift(test, reference).tolist() == [1.0, 0.0]
+    assert metrics.drift(reference, test).tolist() == [1.0, 0.0]
+
+
+def test_a_difference_is_taken_in_double_width_and_of_the_infinite_without_a_warning():
+    wide = metrics.difference(np.full((1, 2), 6e4, np.float16), np.full((1, 2), -6e4, np.float16))
+
+    assert (wide.tolist(), wide.dtype) == ([120000.0], np.float64)
+    assert np.isnan(metrics.difference(np.array([[np.inf, 1.0]]), np.array([[np.inf, 1.0]]))).all()

@@ -100,6 +100,7 @@ def test_queries_name_what_some_picture_shows_together():
     assert [np.flatnonzero(row).tolist() for row in retrieval.naming(SHOWS, 3, 99)] == [[0, 1, 2]]
     assert [np.flatnonzero(row).tolist() for row in retrieval.naming(SHOWS, 2, 2)] == [[0, 1], [1, 2]]
     assert retrieval.naming(SHOWS[3:], 2, 9).shape == (0, 4)
+    assert retrieval.naming(SHOWS, 2, 9).dtype == np.bool_
 
 
 def test_a_query_is_answered_by_what_shows_every_label_named():
@@ -121,3 +122,38 @@ def test_pictures_find_their_labels_and_their_like_but_not_themselves():
     assert retrieval.to_images(rows + 1e-3 * np.arange(16).reshape(4, 4), SHOWS, (1,))[1].all()
     alone = np.array([[1, 0], [0, 1]], bool)
     assert not retrieval.to_images(np.eye(2), alone, (1,))[1].size
+
+
+def test_one_label_in_common_is_enough_and_none_is_not():
+    """The first shares one with the second, which is near, and the third with the fourth, to which it is the nearest."""
+    shows = np.array([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1], [0, 0, 0, 0]], bool)
+    rows = np.array([[1.0, 0.0], [1.0, 0.1], [1.0, 0.5], [-1.0, 0.0], [1.0, 0.3]])
+
+    assert retrieval.to_images(rows, shows, (1,))[1].tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("block", [1, 3, 1024])
+def test_pictures_find_their_like_whatever_the_block(monkeypatch, block):
+    draw = np.random.default_rng(5)
+    rows, shows = draw.standard_normal((20, 8)), draw.random((20, 6)) < 0.2
+    expected = retrieval.to_images(rows, shows, (1, 5))
+    monkeypatch.setattr(retrieval, "BLOCK", block)
+
+    found = retrieval.to_images(rows, shows, (1, 5))
+
+    assert {k: hits.tolist() for k, hits in found.items()} == {k: hits.tolist() for k, hits in expected.items()}
+    assert 0 < found[5].mean() < 1
+
+
+def test_a_picture_is_behind_every_other_in_its_own_search():
+    """The two that share its label are as far as can be; one alone that does not is before them."""
+    rows = np.array([[1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
+    shows = np.array([[1], [1], [1], [0]], bool)
+
+    assert retrieval.to_images(rows, shows, (2,))[2].tolist() == [True, True, True]
+
+
+def test_of_two_pictures_one_is_all_that_the_other_can_find():
+    found = retrieval.to_images(np.eye(2), np.ones((2, 1), bool), (1,))[1]
+
+    assert (found.size, found.dtype) == (0, np.bool_)

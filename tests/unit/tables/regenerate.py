@@ -35,10 +35,10 @@ from clip_bench.record import (
     Step,
     Timing,
     Work,
-    read,
     to_json,
 )
 from clip_bench.report import frame, full, hardware, holes, meanings, terminal, write
+from clip_bench.runfile import read
 from clip_bench.specs import Precision
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -12,7 +12,8 @@ from clip_bench.__main__ import main
 from clip_bench.errors import UsageError
 from clip_bench.report import audit, peaks
 from clip_bench.report.audit import Audited, Published, Unaudited
-from clip_bench.specs import Precision
+from clip_bench.specs import Precision, Tower
+from clip_bench.timing.roofline import Sizes
 
 HEAD = ",".join(field.name for field in fields(Published))
 ROW = Published(
@@ -34,6 +35,16 @@ WORDS = st.sampled_from([
     *("float", "fp16", "fp16 / fp32", "fused", "vision | text", "image / text", "5 / 6", "1e9", "nan", "-3", "ms", "qps", "%"),
 ])  # fmt: skip
 ROWS = st.builds(Published, **{field.name: WORDS | st.text(max_size=12) for field in fields(Published)})
+
+
+def test_a_tower_without_a_closed_form_is_no_verdict():
+    """Every model that the names tell has one: the guard is for a name that is added."""
+    figure = audit._Figure(
+        sizes=Sizes(vision=None, text=None), tower=Tower.IMAGE, batch=1, texts=0, seconds=1.0, notes=()
+    )
+
+    with pytest.raises(UsageError, match="a model without a closed form for image: report this row to clip-bench"):
+        audit._verdict(figure, Precision.FP32, None)
 
 
 def only(row):

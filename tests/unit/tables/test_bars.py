@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_bench.errors import UsageError
-from clip_bench.report import plots, strips
+from clip_bench.report import sheet, strips
 from clip_bench.report.bars import Bar, stacked
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -92,7 +92,7 @@ def test_no_bar_and_too_many_are_refused():
     with pytest.raises(UsageError, match="nothing to draw"):
         drawn()
     with pytest.raises(UsageError, match="draw several plots"):
-        drawn(*[bar(str(index), first=1.0) for index in range(plots.MOST_LABELS + 1)])
+        drawn(*[bar(str(index), first=1.0) for index in range(sheet.MOST_LABELS + 1)])
 
 
 @settings(deadline=None, max_examples=10)

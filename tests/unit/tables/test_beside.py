@@ -1,5 +1,7 @@
 """Findings of commands on the pages: under their headings, the newest of what is alike, and no name breaks a table."""
 
+import dataclasses
+
 import pytest
 
 from clip_bench import finding
@@ -154,3 +156,32 @@ def test_a_finding_cut_off_is_an_error_that_names_it(tmp_path):
 
     with pytest.raises(UsageError, match=r"cut\.json: not JSON"):
         pages.write([tmp_path], tmp_path / "out")
+
+
+def preprocessed(*rounds_s):
+    rows = (dataclasses.replace(transformed("reference"), rounds_s=rounds_s),)
+    sets = (Transforms(name="a", pictures=("a",), rows=rows),)
+    return Preprocessing(model="m", random_weights=False, rounds=1, versions={}, sets=sets)
+
+
+def added(batch, **seconds):
+    parts = dict.fromkeys(("fetch", "prepare", "encode", "write"), (0.1, 0.2)) | seconds
+    rows = (Added(documents="image", batch=batch, rows=2, seconds=parts),)
+    cases = (Indexed(case="a", title="a", random_weights=False, added=rows, searched=()),)
+    return Indexing(threads=1, cases=cases)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        preprocessed(),
+        preprocessed(1e308, 1.0),
+        added(0),
+        added(10, encode=(0.1,)),
+        Gates(model="m", tried=(tried("", 0.1, precision="int8"),)),
+    ],
+    ids=["no_rounds", "beyond_floats", "batches_of_none", "unlike_lengths", "no_float_cell"],
+)
+def test_a_finding_whose_values_make_no_figures_is_an_error_that_names_it(told):
+    with pytest.raises(UsageError, match=rf"^{told.kind}-2026-01-02: its values make no figures .*; measure it again"):
+        beside.sections(findings([told]))

@@ -13,9 +13,9 @@ import pytest
 
 from clip_bench.__main__ import main
 from clip_bench.quality import metrics
-from clip_bench.record import read
 from clip_bench.report import audit, frame, holes, meanings, site
 from clip_bench.report.published import page as published
+from clip_bench.runfile import read
 from clip_bench.specs import Precision
 from clip_bench.timing.percentiles import SHOWN, needed
 
@@ -96,6 +96,7 @@ def in_code(run):
         "Indexing": part("indexing").HEADS,
         "Performance": ["Model Name", *part("retrieval").COLUMNS],
         "The page": [*site.WORDS, *site.FIGURES, "Notes", "Outcome"],
+        "Best of each kind of device": part("overview").HEADS,
         "clip-bench compare": part("comparisons")._columns([]),
         "clip-bench history": part("history").HEADS,
         "clip-bench audit": [*audit.HEADS, *audit.FIGURES],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_bench import record
+from clip_bench import record, runfile
 from clip_bench.__main__ import main
 from clip_bench.record import Boundary, Outcome
 from clip_bench.report import reading, sides
@@ -204,7 +204,7 @@ def test_the_newest_measurement_of_a_cell_is_that_of_the_pages(saved):
         saved("two.json", crashed),
         saved("three.json", skipped, "2025-01-03"),
     ]
-    runs = [record.read(path) for path in paths]
+    runs = [runfile.read(path) for path in paths]
 
     found = sides.cells(paths[0].parent)
 

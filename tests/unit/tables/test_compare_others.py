@@ -186,6 +186,13 @@ def test_two_benchmarks_of_one_name_and_strangers_are_refused(saved, capsys):
         assert message in said.err
 
 
+def test_a_folder_beside_another_tools_file_is_refused(saved, tmp_path, capsys):
+    path = saved("good.json", benchmarks(one={"data": ROUNDS}))
+
+    assert main(["compare", str(path), str(tmp_path)]) == 2
+    assert f"{tmp_path}: a folder beside a file that is no run of clip-bench; give one" in capsys.readouterr().err
+
+
 @settings(max_examples=150)
 @given(data=st.data(), whole=st.sampled_from([RUN, PLAIN]), value=st.sampled_from(OTHER))
 def test_a_damaged_file_is_compared_or_refused_in_one_line(tmp_path_factory, data, whole, value):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_bench.errors import UsageError
-from clip_bench.report import fronts, plots
+from clip_bench.report import fronts, sheet
 from clip_bench.report.fronts import Scale, Spot
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -107,13 +107,13 @@ def test_words_of_any_kind_are_words():
 
 
 def test_more_labels_than_are_told_apart_make_plots_with_one_front():
-    several = spots(60, labels=plots.MOST_LABELS + 1)
+    several = spots(60, labels=sheet.MOST_LABELS + 1)
 
     svgs = fronts.plot("A tower", SCALE, several, sorted({spot.label for spot in several}))
 
     assert len(svgs) == 2
     assert all(fronts.FRONT in words(svg) for svg in svgs)
-    assert len({word for svg in svgs for word in words(svg) if word.startswith("runtime-")}) == plots.MOST_LABELS + 1
+    assert len({word for svg in svgs for word in words(svg) if word.startswith("runtime-")}) == sheet.MOST_LABELS + 1
 
 
 def test_a_label_looks_the_same_whatever_stands_beside_it():
@@ -121,8 +121,8 @@ def test_a_label_looks_the_same_whatever_stands_beside_it():
 
     (svg,) = fronts.plot("A tower", SCALE, alone, order)
 
-    assert plots.COLOURS[2].lower() in svg
-    assert plots.COLOURS[0].lower() not in svg
+    assert sheet.COLOURS[2].lower() in svg
+    assert sheet.COLOURS[0].lower() not in svg
 
 
 @pytest.mark.parametrize("ms", [0.0, -1.0, float("nan"), float("inf")], ids=["zero", "negative", "nan", "infinite"])

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_bench.record import read
 from clip_bench.report import figures, frame, full, hardware, holes, platforms, terminal
 from clip_bench.report.holes import merge
+from clip_bench.runfile import read
 
 SEED = [
     *("Platform", "Model", "Accuracy (%)", "Degrad (%)", "Mean Similarity"),

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clip_bench.record import Outcome, read
-from clip_bench.report import frame, narrow, terminal
+from clip_bench.record import Outcome
+from clip_bench.report import frame, narrow, summary, terminal
 from clip_bench.report.missed import INDENT, SHOWN, missed, tally
+from clip_bench.runfile import read
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +119,20 @@ def test_a_run_in_which_all_is_well_has_nothing_to_tell(run):
 def test_outcomes_are_counted_in_their_order():
     assert tally([Outcome.SKIPPED, Outcome.OK, Outcome.OK]) == "2 ok, 1 skipped of 3 planned"
     assert tally([]) == "none of 0 planned"
+
+
+def test_a_run_is_summed_up_by_its_table_then_what_it_missed_then_how_all_ended(run):
+    whole, narrowed = list(summary.lines(run, (50, 90))), list(summary.lines(run, (50, 90), 72))
+
+    outcomes = [outcome for outcome, _ in whole if outcome]
+    assert whole[0] == ("", terminal(frame([run])).rstrip("\n") + "\n")
+    assert [(each, line) for each, line in whole if each] == missed(frame([run]))
+    assert outcomes == sorted(outcomes, key=lambda each: each == Outcome.SKIPPED)
+    assert whole[-1] == ("", f"{tally([entry.outcome for entry in run.entries])}.")
+    assert all(narrow.fits(line, 72) for _, line in (narrowed[0], *narrowed[2:]))
+
+
+def test_a_profile_is_of_loads_and_where_that_is_asked_for_of_single_requests_too(run):
+    loaded, both = ([line for _, line in summary.lines(run, (50,), alone=alone)][1] for alone in (False, True))
+
+    assert loaded.count("| latency") < both.count("| latency")

@@ -153,6 +153,13 @@ def test_no_run_is_an_error(tmp_path):
         write([tmp_path], tmp_path)
 
 
+def test_a_folder_that_cannot_be_written_is_told(place, tmp_path):
+    run = place("one")
+
+    with pytest.raises(UsageError, match=r"run\.json[/\\]out: .*; name a folder that can be written"):
+        write([tmp_path], run / "out")
+
+
 def test_a_table_is_rebuilt_without_any_runtime():
     code = "import sys, clip_bench.report; print(*sys.modules)"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from clip_bench.errors import UsageError
 from clip_bench.record import Work
-from clip_bench.report import plots
+from clip_bench.report import plots, sheet
 from clip_bench.report.plots import Curve, Mark, Point, Roof, Series
 from clip_bench.timing.roofline import Ceiling
 
@@ -108,7 +108,7 @@ def test_a_long_label_is_broken_and_stays_below_the_plot(draw):
 
     lines = [(word, height) for word, height in told if word.startswith("a-target")]
     assert " ".join(word for word, _ in lines) == LONG.strip()
-    assert max(len(word) for word, _ in lines) <= plots.LINE
+    assert max(len(word) for word, _ in lines) <= sheet.LINE
     assert min(height for _, height in lines) > max(height for word, height in told if "(" in word and "?" not in word)
 
 
@@ -120,7 +120,7 @@ def test_odd_labels_make_a_plot_that_can_be_read(draw):
 
 
 @settings(deadline=None, max_examples=8)
-@given(st.lists(st.text(max_size=60), min_size=1, max_size=plots.MOST_CURVES), st.text(max_size=200))
+@given(st.lists(st.text(max_size=60), min_size=1, max_size=sheet.MOST_CURVES), st.text(max_size=200))
 def test_any_words_make_well_formed_xml(labels, subject):
     ET.fromstring(plots.latencies(subject, curves(labels)))  # noqa: S314  our own
 
@@ -128,20 +128,20 @@ def test_any_words_make_well_formed_xml(labels, subject):
 @settings(deadline=None)
 @given(st.floats(min_value=1e-12, max_value=1e12), st.floats(min_value=1.0001, max_value=1e12))
 def test_an_axis_has_a_few_ticks_however_wide_it_is(low, times):
-    ticks = plots._ticks(low, low * times)
+    ticks = sheet._ticks(low, low * times)
 
-    assert 1 < len(ticks) <= plots.MANY + 1
+    assert 1 < len(ticks) <= sheet.MANY + 1
     assert ticks == sorted(ticks)
     assert all(low <= tick <= low * times for tick in ticks)
 
 
 def test_the_colours_are_told_apart_on_light_and_dark_pages():
     """WCAG's contrast: 3 : 1 for words as they are here on both; no colour twice, and none of the two that vanish."""
-    assert min(contrast(plots.GREY, page) for page in ("#ffffff", "#0d1117")) > 4
-    assert min(contrast(colour, page) for colour in plots.COLOURS for page in ("#ffffff", "#0d1117")) > 2
-    assert len({(plots.colour(index), plots._dash(index)) for index in range(plots.MOST_CURVES)}) == plots.MOST_CURVES
-    looks = {(plots.colour(index), plots.marker(index)) for index in range(plots.MOST_LABELS)}
-    assert len(looks) == plots.MOST_LABELS
+    assert min(contrast(sheet.GREY, page) for page in ("#ffffff", "#0d1117")) > 4
+    assert min(contrast(colour, page) for colour in sheet.COLOURS for page in ("#ffffff", "#0d1117")) > 2
+    assert len({(sheet.colour(index), sheet.dash(index)) for index in range(sheet.MOST_CURVES)}) == sheet.MOST_CURVES
+    looks = {(sheet.colour(index), sheet.marker(index)) for index in range(sheet.MOST_LABELS)}
+    assert len(looks) == sheet.MOST_LABELS
 
 
 def contrast(one, other):
@@ -182,7 +182,7 @@ def test_nothing_to_draw_is_refused(draw):
 @kinds
 def test_more_than_can_be_told_apart_is_refused(draw):
     with pytest.raises(UsageError, match="draw several plots"):
-        draw([str(index) for index in range(plots.MOST_LABELS + 1)])
+        draw([str(index) for index in range(sheet.MOST_LABELS + 1)])
 
 
 @pytest.mark.parametrize("second", [0.0, -1.0, math.nan, math.inf], ids=["zero", "negative", "nan", "infinite"])

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from clip_bench.errors import UsageError
-from clip_bench.record import read
 from clip_bench.report import naming
 from clip_bench.report.published import measured, page, rows, verdicts
 from clip_bench.report.published.rows import FACTS, Row, load
 from clip_bench.report.published.verdicts import Kind
 from clip_bench.report.rows import frame
+from clip_bench.runfile import read
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
 SMALL = Path(__file__).parent / "published"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_bench import finding, record
+from clip_bench import finding, record, runfile
 from clip_bench.report import calibration, write
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
@@ -104,9 +104,9 @@ def test_the_newest_result_of_a_cell_is_shown_once_and_a_run_of_all_kinds_is_on_
 
 def test_a_run_is_a_study_if_all_its_cells_are_and_it_has_any(place):
     runs = [
-        record.read(place("study", "2025-02-01", whole=False)),
-        record.read(place("both", "2025-03-01", whole=True)),
-        record.read(place("none", "2025-03-01", whole=False, chosen=())),
+        runfile.read(place("study", "2025-02-01", whole=False)),
+        runfile.read(place("both", "2025-03-01", whole=True)),
+        runfile.read(place("none", "2025-03-01", whole=False, chosen=())),
     ]
 
     assert [calibration.study(run) for run in runs] == [True, False, False]

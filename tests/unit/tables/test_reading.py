@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_bench.errors import UsageError
-from clip_bench.record import read
 from clip_bench.report import frame, full, hardware, holes, terminal, write
+from clip_bench.runfile import read
 
 RUN = json.loads((Path(__file__).parent / "golden" / "run.json").read_text(encoding="utf-8"))
 RUN["outcomes"] = RUN["outcomes"][1:9]  # one of each kind: an example takes milliseconds

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from clip_bench.quality import values
-from clip_bench.record import from_json, read
+from clip_bench.record import from_json
 from clip_bench.report import pages, promises, reproducible
+from clip_bench.runfile import read
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
 CELL = "image-shapes_tiny-onnxruntime-cpu-fp32"

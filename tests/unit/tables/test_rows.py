@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from clip_bench.errors import UsageError
-from clip_bench.record import Outcome, read
+from clip_bench.record import Outcome
 from clip_bench.report import collect, frame
 from clip_bench.report.rows import COLUMNS
+from clip_bench.runfile import read
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
 TIMES = ["rounds", "mean_ms", "p50_ms", "p90_ms", "min_ms", "max_ms", "throughput_avg", "first_s", "speedup"]
@@ -37,6 +38,16 @@ def test_columns_are_the_same_without_any_run(run):
 
     assert list(empty.columns) == list(full.columns) == list(COLUMNS)
     assert list(empty.dtypes) == list(full.dtypes)
+
+
+@pytest.mark.parametrize("field", ["target", "model", "precision", "variant"])
+def test_half_a_character_in_a_file_stays_what_it_is(run, field):
+    """JSON can hold it; Arrow, in which pandas keeps columns of strings where it may choose, cannot."""
+    half = "a\ud800"
+    first, *others = run.entries
+    first = dataclasses.replace(first, record=dataclasses.replace(first.record, **{field: half}))
+
+    assert frame([dataclasses.replace(run, entries=(first, *others))])[field][0] == half
 
 
 def test_latency_is_in_milliseconds_and_agrees_with_the_rounds(run, rows):

@@ -11,7 +11,7 @@ import pytest
 from clip_bench.ceilings import Absent, Ceiling, Ceilings
 from clip_bench.errors import UsageError
 from clip_bench.graphs import onnx_file, qnn, vitisai
-from clip_bench.record import Conditions, Energy, Timing, read
+from clip_bench.record import Conditions, Energy, Timing
 from clip_bench.report import (
     batches,
     cold,
@@ -28,6 +28,7 @@ from clip_bench.report import (
     terminal,
     vendors,
 )
+from clip_bench.runfile import read
 from clip_bench.specs import Device, Precision
 from clip_bench.timing.bandwidth import Bandwidth
 

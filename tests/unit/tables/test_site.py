@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_bench.finding import Finding, Retrieval, Scored, Share
-from clip_bench.record import Compared, Run, read
+from clip_bench.record import Compared
 from clip_bench.report import pages, shown, site
+from clip_bench.runfile import Run, read
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
 HOSTILE = (

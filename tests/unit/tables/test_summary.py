@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from clip_bench.__main__ import main
-from clip_bench.record import Outcome, read
+from clip_bench.record import Outcome
 from clip_bench.report import frame, github
+from clip_bench.runfile import read
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
 HOSTILE = "<script>alert(1)</script>|a](javascript:b)\n</details>\n# c\x1b[31m"

@@ -288,10 +288,12 @@ def test_a_change_of_any_one_value_is_found(run, place, data):
         lambda data: quality(data)["answered"][0].update(reference="one"),
         lambda data: data.update(benchmarks=[3, "a", None, {"param": 5}]),
         lambda data: data.update(benchmarks={"a": 1}),
+        lambda data: data.update(benchmarks=5),
+        lambda data: (entry(data).update(case=""), data.update(benchmarks=[3])),
         lambda data: row(data).update(stats=None),
         lambda data: row(data)["stats"].update(more=1),
     ],
-    ids=list("abcdefghij"),
+    ids=list("abcdefghijkl"),
 )
 def test_values_that_make_no_figure_are_lines_and_no_crash(run, change):
     edited(run, change, sealed=True)

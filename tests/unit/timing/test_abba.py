@@ -47,6 +47,7 @@ def covers(told, true):
     return float(np.mean([each.low <= true <= each.high for each in told]))
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize(
     ("times", "course"),
     [(1.05, {}), (2.0, {"shape": "lognormal", "spread": 0.2}), (1.0, {"slow_share": 0.5, "slow_factor": 1.3})],
@@ -65,6 +66,7 @@ def test_the_interval_holds_the_true_ratio_in_93_runs_of_100(compare, virtual, t
     assert np.mean([null.excludes_one for null in nulls]) <= 0.07
 
 
+@pytest.mark.simulation
 def test_a_machine_that_slows_down_by_half_moves_the_ratio_by_nothing(compare):
     """The same blocks without their mirror, each arm by itself in a row, would be 12 % off."""
     made = [compare(seed, times=1.05, slowing=0.2) for seed in range(RUNS)]
@@ -77,6 +79,7 @@ def test_a_machine_that_slows_down_by_half_moves_the_ratio_by_nothing(compare):
     assert np.mean([np.log(each.value / 1.05) for each in speedups]) == pytest.approx(0, abs=0.002)
 
 
+@pytest.mark.simulation
 def test_a_device_that_caches_is_caught_and_an_honest_one_is_not(compare):
     """Caught: 20 % faster on one thing over and over. Not: honest, or 5 % faster; the speed-up has no part in it."""
     made = {factor: [compare(seed, times=1.5, cached=factor) for seed in range(RUNS)] for factor in (0.8, 0.95, 1.0)}
@@ -93,6 +96,7 @@ def test_a_device_that_caches_is_caught_and_an_honest_one_is_not(compare):
     assert not any(ratio(each).caches for each in made[1.0][:5])
 
 
+@pytest.mark.simulation
 def test_the_arm_of_known_truth_tells_its_false_positives_and_the_least_effect(compare):
     """An effect as small as told is seen in 80 % of runs: measured 80 %."""
     told = [ratio(compare(seed)) for seed in range(100)]
@@ -104,6 +108,7 @@ def test_the_arm_of_known_truth_tells_its_false_positives_and_the_least_effect(c
     assert np.mean([each.null.excludes_one for each in told]) <= 0.1
 
 
+@pytest.mark.simulation
 def test_the_normal_interval_covers_at_every_number_of_groups():
     """95 % within the error of 1000 simulations, where the percentile bootstrap covers 81 to 92 %."""
     for groups in (LEAST, 8, 12, 16):

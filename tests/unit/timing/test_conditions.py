@@ -145,6 +145,7 @@ def test_our_own_work_and_that_of_our_children_is_ours():
     assert after.busy_s >= before.busy_s
 
 
+@pytest.mark.simulation
 def test_a_snapshot_takes_less_than_2_ms():
     conditions.snapshot()
 
@@ -155,3 +156,129 @@ def test_a_snapshot_takes_less_than_2_ms():
         took.append(time.perf_counter() - began)
 
     assert min(took) < 2e-3
+
+
+CARD = Card(name="H200")
+
+
+def words(before, after):
+    return conditions.between(replace(CALM, cards=(before,)), later(cards=(after,))).device
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({"mhz": 900}, {"mhz": 900}, "900 MHz"),
+        ({"mhz": 900}, {}, "900 MHz"),
+        ({}, {"celsius": 40}, "40 °C"),
+        ({"memory_mhz": 5000}, {"memory_mhz": 405}, "405 to 5000 MHz memory"),
+        ({"others": 1}, {"others": 1}, "1 other process"),
+        ({"others": 2}, {"others": 0}, "2 other processes"),
+        ({"others": 0}, {}, "0 other processes"),
+        ({"held": ("heat",)}, {"held": ("heat", "power")}, "held down by heat, held down by power"),
+        ({"violations_s": (("heat", 1.0),)}, {"violations_s": (("heat", 1.25),)}, "slowed for heat during 0.25 s"),
+        ({}, {"violations_s": (("heat", 9.0),)}, "tells nothing"),
+    ],
+    ids=["clock", "one_clock", "warmth", "memory", "one", "two", "nobody", "held", "slowed", "since_the_driver"],
+)
+def test_each_thing_that_a_card_tells_has_its_words(before, after, told):
+    assert words(replace(CARD, **before), replace(CARD, **after)) == f"H200: {told}"
+
+
+def test_several_cards_are_told_one_after_another():
+    cards = (CARD, replace(CARD, name="T4", celsius=50))
+
+    assert conditions.between(replace(CALM, cards=cards), later(cards=cards)).device == (
+        "H200: tells nothing; T4: 50 °C"
+    )
+
+
+def test_a_tenth_of_a_second_tells_enough_of_others():
+    found = conditions.between(replace(CALM, at_s=0.0), replace(CALM, at_s=0.1, busy_s=50.05, idle_s=150.15))
+
+    assert found.others == pytest.approx(0.5)
+    assert found.steal == 0.0
+
+
+def test_counters_that_start_anew_rose_by_nothing():
+    found = conditions.between(CALM, later(throttled=0, switches=2, steal_s=1.0))
+
+    assert (found.throttled, found.switches, found.steal) == (0, 0, 0.0)
+
+
+@pytest.mark.parametrize("end", ["before", "after"])
+def test_what_one_end_alone_tells_has_no_rise(end):
+    silent = {"throttled": None, "switches": None, "steal_s": None}
+    ends = {"before": CALM, "after": later()}
+    ends[end] = replace(ends[end], **silent)
+
+    found = conditions.between(**ends)
+
+    assert (found.throttled, found.switches, found.steal) == (None, None, None)
+    assert found.others == 0
+
+
+def test_clocks_of_one_end_are_told():
+    found = conditions.between(CALM, later(mhz=(900.0, 1000.0)))
+
+    assert found.mhz == (900.0, 1000.0)
+
+
+def test_time_that_stands_still_tells_nothing_of_others():
+    found = conditions.between(CALM, replace(CALM, at_s=CALM.at_s + 1))
+
+    assert (found.window_s, found.others, found.steal) == (1.0, None, None)
+
+
+def test_the_clock_of_a_core_that_went_away_is_left_out(tmp_path):
+    for number, khz in enumerate(("1200000", "", "800000")):
+        write(tmp_path / f"sys/devices/system/cpu/cpufreq/policy{number}/scaling_cur_freq", khz)
+
+    assert conditions.mhz(tmp_path) == (800.0, 1200.0)
+    assert conditions.snapshot(root=tmp_path).mhz == (800.0, 1200.0)
+
+
+def test_a_counter_of_heat_that_cannot_be_read_is_left_out(tmp_path):
+    for number, count in enumerate(("3", "", "2")):
+        write(tmp_path / f"sys/devices/system/cpu/cpu{number}/thermal_throttle/core_throttle_count", count)
+
+    assert conditions.snapshot(root=tmp_path).throttled == 5
+
+
+def test_a_snapshot_is_the_systems_own_figures(monkeypatch):
+    told = {"user": 1.0, "nice": 2.0, "system": 4.0, "irq": 8.0, "softirq": 16.0, "idle": 32.0, "iowait": 64.0}
+    monkeypatch.setattr(psutil, "cpu_times", lambda: SimpleNamespace(**told, steal=128.0, guest=9.0))
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 7.0, 7.0), raising=False)
+    monkeypatch.setattr(time, "perf_counter", lambda: 42.0)
+    monkeypatch.setattr(time, "process_time", lambda: 3.0)
+    monkeypatch.setattr(os, "times", lambda: SimpleNamespace(user=9, system=9, children_user=0.5, children_system=0.25))
+
+    found = conditions.snapshot()
+
+    assert (found.busy_s, found.idle_s, found.steal_s, found.load_1m) == (31.0, 96.0, 128.0, 0.5)
+    assert (found.at_s, found.own_s) == (42.0, 3.75)
+
+
+def test_the_cards_that_were_asked_are_told_and_no_others(monkeypatch):
+    """Without any, NVML is not even asked."""
+    calls = []
+
+    def cards(asked):
+        calls.append(asked)
+        return tuple(Card(name=str(n)) for n in asked)
+
+    monkeypatch.setattr(conditions.nvml, "cards", cards)
+
+    assert [card.name for card in conditions.snapshot(gpus=(2, 0)).cards] == ["2", "0"]
+    assert conditions.snapshot().cards == ()
+    assert calls == [(2, 0)]
+
+
+def test_giving_up_a_core_is_counted_over_all_threads():
+    resource = pytest.importorskip("resource", reason="needs the counters of a POSIX system")
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    found = conditions.snapshot().switches
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+    assert before <= found <= after

@@ -89,7 +89,7 @@ def test_a_package_that_went_away_tells_no_energy(powercap):
     found = energy.end(begun)
 
     assert found.joules is None
-    assert "not those that there were" in found.source
+    assert found.source == "the energy counters are not those that there were at the beginning"
 
 
 def test_a_damaged_counter_is_told(powercap):
@@ -155,3 +155,92 @@ def test_joules_per_thousand_scale_with_the_embeddings(joules, embeddings):
 def test_no_embeddings_have_no_energy_each():
     with pytest.raises(UsageError, match="at least 1 embedding"):
         energy.per_thousand(1.0, 0)
+
+
+def test_a_counter_is_told_in_joules_with_where_it_starts_anew(powercap):
+    begun = energy.begin(HOST, folder=powercap)
+
+    assert begun.counters == (
+        energy.Counter(name="RAPL: package-0", joules=1.0, range_j=RANGE_UJ / 1e6),
+        energy.Counter(name="RAPL: package-1", joules=1.0, range_j=RANGE_UJ / 1e6),
+    )
+    assert (begun.target, begun.gpus, begun.folder, begun.reason) == (HOST, (0,), powercap, "")
+
+
+def test_a_reading_that_tells_nothing_says_of_what_and_why(tmp_path):
+    begun = energy.begin(HOST, gpus=[2, 1], folder=tmp_path)
+
+    assert begun == energy.Reading(
+        target=HOST, gpus=(2, 1), folder=tmp_path, reason=f"n/a: {tmp_path} lists no package of a processor"
+    )
+    assert energy.begin(HOST, folder=tmp_path / "gone").reason == (
+        f"n/a: no {tmp_path}/gone: a virtual machine or a container hides it, or the processor has no RAPL"
+    )
+
+
+def test_what_went_missing_since_the_beginning_is_the_reason(powercap):
+    begun = energy.begin(HOST, folder=powercap)
+    (powercap / "intel-rapl:1" / "energy_uj").write_text("none\n")
+
+    assert energy.end(begun).source == (
+        "n/a: intel-rapl:1 cannot be read (invalid literal for int() with base 10: 'none\\n')"
+    )
+
+
+@pytest.mark.parametrize(
+    ("begun", "ended", "joules"),
+    [
+        ((5.0, 9.0), (7.0, 9.5), 2.5),
+        ((5.0, 9.0), (5.0, 9.25), 0.25),
+        ((5.0, 9.0), (1.0, 9.0), 6.0),
+        ((5.0, None), (4.0, None), None),
+    ],
+    ids=["risen", "by_little", "went_round", "fallen_without_range"],
+)
+def test_joules_are_what_all_counters_rose_by(monkeypatch, begun, ended, joules):
+    """The first of two counters starts anew after 10 J, where that is known; the second only ever rises."""
+    ends = iter([begun, ended])
+
+    def counters(*_):
+        first, second = next(ends)
+        whole = (energy.Counter(name="a", joules=first, range_j=None if second is None else 10.0),)
+        return whole if second is None else (*whole, energy.Counter(name="b", joules=second, range_j=10.0))
+
+    monkeypatch.setattr(energy, "_counters", counters)
+
+    found = energy.end(energy.begin(HOST))
+
+    assert found.joules == joules
+    assert found.source == ("a: the energy counter stands still" if joules is None else "a, b")
+
+
+def test_each_card_that_was_asked_is_named(monkeypatch):
+    monkeypatch.setattr(nvml, "joules", lambda asked: 5.0 * len(asked))
+    monkeypatch.setattr(nvml, "cards", lambda asked: tuple(nvml.Card(name=f"card {n}") for n in asked))
+
+    begun = energy.begin(CARD, gpus=(1, 3))
+
+    assert begun.counters == (energy.Counter(name="NVML: card 1, card 3", joules=10.0),)
+    assert energy.begin(CARD).counters[0].name == "NVML: card 0"
+
+
+def test_a_card_that_tells_no_energy_says_why_it_may_not(monkeypatch):
+    monkeypatch.setattr(nvml, "joules", lambda _: None)
+    monkeypatch.setattr(nvml, "missing", lambda: "")
+
+    assert energy.begin(CARD).reason == (
+        "n/a: this GPU tells NVML no energy (before Volta, or CUDA numbers it otherwise)"
+    )
+
+
+def test_a_device_without_a_counter_is_told_in_words():
+    intel = Target(backend="openvino", device=Device.GPU)
+
+    assert energy.begin(intel).reason == ("n/a: no counter is known for the GPU of openvino-gpu, NVIDIA's have one")
+
+
+def test_the_energy_of_one_is_a_thousandth_of_that_of_a_thousand():
+    assert energy.per_thousand(2.5, 1) == 2500.0
+    with pytest.raises(UsageError) as refused:
+        energy.per_thousand(1.0, 0)
+    assert str(refused.value) == "energy per embedding needs at least 1 embedding, not 0"

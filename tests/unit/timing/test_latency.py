@@ -164,3 +164,37 @@ def test_the_first_call_is_timed_until_its_outputs_are_here():
 
     assert 0.02 <= seconds <= total
     assert outputs["embedding"].tolist() == [[2, 2, 2]]
+
+
+def test_a_fresh_round_has_arrays_of_its_own_inside_the_clock(benchmark_at, clock):
+    given, session = feed(1), Spender(clock)
+
+    timing = latency.measure(benchmark_at, session, [given], fresh=True, warmups=0, rounds=2)
+
+    assert not any(np.shares_memory(seen["pixels"], given["pixels"]) for seen in session.seen)
+    assert [seen["pixels"].tolist() for seen in session.seen] == [given["pixels"].tolist()] * 2
+    assert timing.rounds_s == (CALL_S, 2 * CALL_S)
+
+
+def test_without_it_the_arrays_are_those_that_were_given(benchmark_at, clock):
+    given, session = feed(1), Spender(clock)
+
+    latency.measure(benchmark_at, session, [given], warmups=1, rounds=1)
+
+    assert all(seen is given for seen in session.seen)
+
+
+def test_feeds_of_two_layouts_are_told_with_both():
+    with pytest.raises(UsageError) as refused:
+        latency.batch_of([feed(batch=2), feed(batch=1), feed(batch=2)])
+
+    assert str(refused.value) == (
+        "the rounds of a timing need feeds of one layout, these have 2: "
+        "[(('pixels', (1, 3), 'float32'),), (('pixels', (2, 3), 'float32'),)]"
+    )
+
+
+def test_the_order_of_names_is_no_other_layout():
+    one, other = {"a": np.zeros((2, 1)), "b": np.zeros((3, 1))}, {"b": np.zeros((3, 1)), "a": np.zeros((2, 1))}
+
+    assert latency.batch_of([one, other]) == 2

@@ -48,3 +48,28 @@ def test_what_has_no_closed_form_stays_so():
     none = roofline.Sizes(vision=None, text=None)
 
     assert lessened.work(none, Tower.IMAGE, Precision.FP32, (Rewrite.POOLED, Rewrite.FOLDED)) is None
+
+
+def test_the_settings_of_a_call_are_those_of_the_roofline():
+    called = {"batch": 3, "texts": 7}
+
+    assert work(Tower.PAIR, **called) == roofline.work(SIZES, Tower.PAIR, Precision.FP32, **called)
+    assert work(Tower.PAIR) == roofline.work(SIZES, Tower.PAIR, Precision.FP32, batch=1, texts=10)
+
+
+def test_bytes_as_pixels_change_no_product():
+    assert work(Tower.IMAGE, Rewrite.FOLDED).flops == work(Tower.IMAGE).flops
+
+
+def test_one_tower_alone_is_lessened_too():
+    lone = roofline.Sizes(vision=None, text=SIZES.text)
+
+    assert lessened.work(lone, Tower.TEXT, Precision.FP32, (Rewrite.FOLDED,)) == work(Tower.TEXT)
+    assert lessened.work(lone, Tower.IMAGE, Precision.FP32, (Rewrite.FOLDED,)) is None
+
+
+def test_one_row_of_the_last_block_of_words_attends_to_the_whole_square_elsewhere():
+    rows = CONTEXT - 1
+    left_out = 2 * rows * (2 * WIDTH**2 + 8 * WIDTH**2 + 2 * CONTEXT * WIDTH)
+
+    assert work(Tower.TEXT).flops - work(Tower.TEXT, Rewrite.POOLED).flops == left_out

@@ -167,3 +167,127 @@ def test_the_plugin_gets_the_window_as_one_round(stopwatch, shared):
 
     (whole,) = stopwatch.stats["data"]
     assert timing.window_s <= whole < timing.window_s + 0.1
+
+
+class Timed:
+    """An instance on a clock that only it moves, two seconds more with each request."""
+
+    def __init__(self):
+        self.now, self.calls = 10.0, 0
+
+    def __call__(self):
+        return self.now
+
+    def run(self, feeds):
+        self.calls += 1
+        self.now += 2.0 * self.calls
+        return {"embedding": feeds["pixels"]}
+
+
+def test_a_window_goes_from_the_first_request_to_the_end_of_the_last(stopwatch):
+    session = Timed()
+
+    window = load.measure(stopwatch, [session], FEEDS, under_way=1, warmups=2, rounds=3, clock=session)
+
+    assert window.timing.rounds_s == (6.0, 8.0, 10.0)
+    assert (window.timing.window_s, window.timing.warmups, window.timing.batch) == (24.0, 2, 2)
+
+
+def test_a_fresh_request_is_copied_where_nobody_waits_too(stopwatch, shared):
+    load.measure(stopwatch, [Worker(shared)], FEEDS[:1], fresh=True, under_way=1, warmups=0, rounds=2)
+
+    assert not any(np.shares_memory(seen, FEEDS[0]["pixels"]) for seen in shared["seen"])
+    assert all((seen == FEEDS[0]["pixels"]).all() for seen in shared["seen"])
+
+
+def test_otherwise_the_arrays_are_those_that_were_given(stopwatch, shared):
+    load.measure(stopwatch, [Worker(shared)], FEEDS[:1], under_way=2, warmups=0, rounds=2)
+
+    assert all(seen is FEEDS[0]["pixels"] for seen in shared["seen"])
+
+
+@pytest.mark.parametrize("under_way", [1, 2], ids=["alone", "queued"])
+def test_what_was_not_timed_is_told_in_words(stopwatch, shared, under_way):
+    stopwatch.disabled = True
+
+    with pytest.raises(UsageError) as refused:
+        load.measure(stopwatch, [Worker(shared)], FEEDS, under_way=under_way, warmups=0, rounds=3)
+
+    assert str(refused.value) == (
+        "pytest-benchmark is disabled, nothing was timed: run without --benchmark-disable and without xdist (-n)"
+    )
+
+
+def test_unlike_feeds_are_refused_before_a_request_is_made(stopwatch, shared):
+    with pytest.raises(UsageError, match="feeds of one layout"):
+        load.measure(stopwatch, [Worker(shared)], [], under_way=2, warmups=0, rounds=3)
+
+    assert shared["seen"] == []
+
+
+class Refusing(Runtime):
+    """A runtime whose queue takes no third request."""
+
+    def submit(self, feeds, done):
+        if len(self.running) == 2:
+            msg = "the queue is full"
+            raise ValueError(msg)
+        super().submit(feeds, done)
+
+
+def test_a_request_that_a_queue_does_not_take_ends_the_window(stopwatch, shared):
+    with pytest.raises(ValueError, match="the queue is full"):
+        load.measure(stopwatch, [Refusing(shared)], FEEDS, under_way=2, warmups=0, rounds=9)
+
+
+@pytest.mark.parametrize(("under_way", "each"), [(4, [2, 2]), (5, [3, 2])])
+def test_queues_share_the_clients_evenly(shared, under_way, each):
+    queues = [Runtime(shared), Runtime(shared)]
+
+    with load.dispatched(queues, under_way) as dispatch:
+        handed = [client.__self__ for client in dispatch.clients]
+
+    assert [sum(queue is one for one in handed) for queue in queues] == each
+    assert not dispatch.at_once
+
+
+def test_every_queue_is_asked_for_its_errors(shared):
+    queues = [Runtime(shared), Runtime(shared)]
+    queues[1].raised = RuntimeError("the second's own error")
+
+    with load.dispatched(queues, 2) as dispatch, pytest.raises(RuntimeError, match="the second's own error"):
+        dispatch.wait()
+
+
+def test_a_failed_warm_up_is_no_window(stopwatch, shared):
+    with pytest.raises(ValueError, match="out of order"):
+        load.measure(stopwatch, [Broken(shared)], FEEDS, under_way=1, warmups=2, rounds=1)
+
+    assert stopwatch.stats is None
+
+
+def test_an_answer_that_is_an_error_is_raised_and_not_kept(shared):
+    class Answering(Worker):
+        def run(self, feeds):
+            super().run(feeds)
+            return LookupError("no such graph")
+
+    with load.dispatched([Answering(shared)], 2) as dispatch, pytest.raises(LookupError, match="no such graph"):
+        load.drive(dispatch, FEEDS, 2, time.perf_counter)
+
+
+def test_fewer_requests_than_clients_are_all_there_are(shared):
+    with load.dispatched([Worker(shared)], 4) as dispatch:
+        loop = load.drive(dispatch, FEEDS, 2, time.perf_counter)
+
+    assert len(shared["seen"]) == 2
+    assert len(loop.began) == len(loop.ended) == 2
+    assert [outputs is None for outputs in loop.outputs] == [False, False, True]
+
+
+def test_requests_one_after_another_are_as_many_as_one_likes(stopwatch):
+    session = Timed()
+
+    window = load.measure(stopwatch, [session], FEEDS, under_way=1, warmups=0, rounds=3000, clock=session)
+
+    assert len(window.timing.rounds_s) == session.calls == 3000

@@ -132,3 +132,80 @@ def test_without_the_package_nothing_is_told_and_the_reason_says_what_to_install
 )
 def test_only_what_runs_on_such_a_card_is_asked_of_it(target, served):
     assert nvml.serves(target) is served
+
+
+def test_reasons_are_told_bit_by_bit_and_an_idle_clock_is_none(library):
+    library.CARDS += [WHOLE | {"reasons": mask} for mask in (0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xFF)]
+
+    held = [card.held for card in nvml.cards()]
+
+    each = [
+        ("its power limit",),
+        ("a hardware slowdown",),
+        ("another GPU's clock",),
+        ("heat, by its driver",),
+        ("heat, by its hardware",),
+        ("a power brake",),
+    ]
+    assert held == [(), (), *each, tuple(name for (name,) in each)]
+
+
+def test_a_card_that_does_not_tell_its_name_has_that_of_its_kind(library):
+    library.CARDS.append({"clocks": {1: 900, 2: 5000}})
+
+    (card,) = nvml.cards()
+
+    assert (card.name, card.mhz, card.memory_mhz) == ("NVIDIA GPU", 900, 5000)
+
+
+def test_cards_of_others_that_answer_nothing_are_not_counted(library, monkeypatch):
+    library.CARDS += [None, WHOLE | {"name": "a"}]
+
+    def handle(index):
+        if library.CARDS[index] is None:
+            raise library.NVMLError
+        return library.CARDS[index]
+
+    monkeypatch.setattr(library, "nvmlDeviceGetHandleByIndex", handle)
+
+    assert [card.name for card in nvml.cards()] == ["a"]
+    assert [card.name for card in nvml.cards([0])] == ["a"]
+    assert nvml.cards([1]) == ()
+
+
+def test_a_driver_that_does_not_count_its_cards_has_none(library, monkeypatch):
+    def refused():
+        raise library.NVMLError
+
+    library.CARDS.append(WHOLE)
+    monkeypatch.setattr(library, "nvmlDeviceGetCount", refused)
+
+    assert (nvml.cards(), nvml.joules([0])) == ((), None)
+
+
+def test_spaces_between_the_visible_are_no_part_of_them(library, monkeypatch):
+    library.CARDS += [{"name": "a", "uuid": f"GPU-{i}"} for i in range(3)]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 0")
+
+    assert [handle["uuid"] for handle in nvml._handles(library, [0, 1])] == ["GPU-2", "GPU-0"]
+
+
+def test_a_number_beyond_the_listed_and_a_word_of_another_kind_are_no_card(library, monkeypatch):
+    library.CARDS.append({"name": "a", "uuid": "GPU-0"})
+    for visible in ("1", "MIG-0", "-1", "x"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert nvml._handles(library, [0]) == ()
+
+
+def test_energy_of_which_one_card_tells_nothing_is_none(library):
+    library.CARDS += [WHOLE, {"name": "NVIDIA H200"}]
+
+    assert nvml.joules([0]) == pytest.approx(12.5)
+    assert nvml.joules([0, 1]) is None
+
+
+@pytest.mark.usefixtures("library")
+def test_what_to_install_is_told_in_words(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+
+    assert nvml.missing() == "NVML is not asked: pip install nvidia-ml-py, which the extra cuda brings"

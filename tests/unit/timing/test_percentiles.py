@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from clip_bench.errors import UsageError
-from clip_bench.timing.percentiles import CONFIDENCE, bound, discarded, needed
+from clip_bench.timing.percentiles import CONFIDENCE, bound, discarded, needed, parse
 
 PERCENTILES = st.floats(min_value=0.1, max_value=99.9)
 CONFIDENCES = st.floats(min_value=0.5, max_value=0.999)
@@ -109,6 +109,7 @@ def test_a_bound_is_no_less_than_the_linear_percentile(rounds_s):
     assert bound(rounds_s, 90).value_s >= np.percentile(rounds_s, 90, method="lower")
 
 
+@pytest.mark.simulation
 def test_a_million_rounds_are_bounded_at_once():
     rounds_s = np.random.default_rng(0).lognormal(size=10**6)
     bound(rounds_s, 90)  # imports scipy
@@ -136,6 +137,7 @@ def test_rounds_that_are_no_times_are_refused(rounds_s, message):
         bound(rounds_s, 90)
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize(
     "noise",
     [{"spread": 0.03}, {"spread": 0.5, "shape": "lognormal"}, {"slow_share": 0.15, "slow_factor": 1.5}],
@@ -154,6 +156,7 @@ def test_the_true_percentile_is_under_the_bound_in_99_runs_of_100(virtual, noise
     assert linear <= 0.75
 
 
+@pytest.mark.simulation
 def test_two_ranks_lower_is_too_low(virtual):
     """The bound is as tight as it claims: LoadGen's margin is one rank, and with two more the proof is gone."""
     device, runs, calls = virtual.Device(), 4000, 500
@@ -163,3 +166,55 @@ def test_two_ranks_lower_is_too_low(virtual):
 
     assert np.mean(ranked[:, calls - t] >= true_s) >= CONFIDENCE
     assert np.mean(ranked[:, calls - t - 3] >= true_s) < CONFIDENCE
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        ("90", (90.0,)),
+        ("[50, 90,99.9]", (50.0, 90.0, 99.9)),
+        (" 90,50,90 ", (90.0, 50.0)),
+        ("0.001,99.999", (0.001, 99.999)),
+    ],
+    ids=["one", "bracketed", "twice", "extreme"],
+)
+def test_percentiles_are_read_in_their_order_each_once(words, numbers):
+    assert parse(words) == numbers
+
+
+@pytest.mark.parametrize("words", ["", "fifty", "X50", "50,", "0", "100", "50,100", "nan", "-1"])
+def test_what_is_no_percentile_is_refused_in_words(words):
+    with pytest.raises(UsageError) as refused:
+        parse(words)
+
+    assert str(refused.value) == f"--percentiles {words}: numbers between 0 and 100, such as 50,90,95,99"
+
+
+@pytest.mark.parametrize(("percentile", "confidence"), [(100, 0.99), (0, 0.99), (90, 0), (90, 1)])
+def test_a_confidence_that_is_none_is_refused_in_words(percentile, confidence):
+    for asked in (needed, lambda *about: discarded(100, *about), lambda *about: bound([0.1], *about)):
+        with pytest.raises(UsageError) as refused:
+            asked(percentile, confidence)
+        assert str(refused.value) == (
+            f"no percentile {percentile} at a confidence of {confidence}: "
+            "give one between 0 and 100, at one between 0 and 1"
+        )
+
+
+def test_a_bound_tells_what_it_was_asked_and_takes_another_confidence():
+    rounds_s = [float(n) for n in range(1, 101)]
+
+    sure, likely = bound(rounds_s, 90), bound(rounds_s, 90, 0.5)
+
+    assert (sure.percentile, sure.samples, sure.needed) == (90, 100, 64)
+    assert (likely.needed, likely.value_s) == (needed(90, 0.5), 100.0 + 1 - discarded(100, 90, 0.5))
+    assert likely.needed < sure.needed
+    assert likely.value_s < sure.value_s
+
+
+@pytest.mark.parametrize(("calls", "proven"), [(63, False), (64, True)])
+def test_the_least_number_of_calls_proves_a_bound_and_one_less_none(calls, proven):
+    told = bound([0.1] * calls, 90)
+
+    assert (told.value_s is not None) is proven
+    assert (told.percentile, told.samples, told.needed) == (90, calls, 64)

@@ -28,6 +28,7 @@ def share(reasons, word):
     return float(np.mean([word in one for one in reasons]))
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("shape", ["normal", "lognormal"])
 @pytest.mark.parametrize("calls", [64, 256])
 def test_honest_noise_of_3_percent_is_stable(virtual, shape, calls):
@@ -37,6 +38,7 @@ def test_honest_noise_of_3_percent_is_stable(virtual, shape, calls):
     assert stable >= 0.99
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("factor", [1.4, 3.0, 10.0, 100.0])
 def test_one_outlier_of_a_shared_machine_condemns_nothing(virtual, factor):
     """By pyperf's standard deviation and its maximum 50 % off, every one of them is unstable from a factor of 3 on."""
@@ -48,6 +50,7 @@ def test_one_outlier_of_a_shared_machine_condemns_nothing(virtual, factor):
     assert stable >= 0.99
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize(("outliers", "told"), [(3, 0), (4, 1)], ids=["some", "many"])
 def test_more_outliers_than_one_in_twenty_are_a_reason(virtual, outliers, told):
     made = virtual.Device().times(3, RUNS, 64)
@@ -58,6 +61,7 @@ def test_more_outliers_than_one_in_twenty_are_a_reason(virtual, outliers, told):
     assert abs(share(reasons, "outliers") - told) <= 0.01
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize(
     ("course", "word"),
     [
@@ -81,6 +85,7 @@ def test_a_disturbed_device_is_told_by_its_reason(virtual, course, word):
     assert share(reasons, word) >= 0.97
 
 
+@pytest.mark.simulation
 def test_a_drift_that_the_noise_hides_is_no_reason(virtual):
     """3 % over the run: a level of half of that is no figure of ours."""
     stable, _ = judged(virtual.Device(drift=0.03).times(5, RUNS, 64))
@@ -88,6 +93,7 @@ def test_a_drift_that_the_noise_hides_is_no_reason(virtual):
     assert stable >= 0.98
 
 
+@pytest.mark.simulation
 def test_one_broad_mode_is_not_two():
     made = np.random.default_rng(6).uniform(1, 1.25, (RUNS, 200))
 

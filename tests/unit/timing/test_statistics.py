@@ -67,3 +67,36 @@ def test_percentiles_are_linear(rounds_s):
 def test_a_useless_timing_is_refused(rounds_s, batch):
     with pytest.raises(UsageError, match="measure the cell again"):
         summary(rounds_s, batch)
+
+
+def test_figures_of_known_rounds():
+    told = summary([0.4, 0.1, 0.2, 0.3, 0.5], 6)
+
+    assert (told.rounds, told.min_s, told.max_s) == (5, 0.1, 0.5)
+    assert (told.mean_s, told.p50_s, told.p90_s) == pytest.approx((0.3, 0.3, 0.46))
+    assert (told.throughput_avg, told.throughput_max, told.throughput_min) == pytest.approx((20, 60, 12))
+
+
+def test_equal_rounds_have_a_mean_within_their_range():
+    third = 0.1 + 0.2
+    told = summary([third] * 3, 1)
+
+    assert told.min_s == told.mean_s == told.max_s == third
+
+
+@pytest.mark.parametrize(
+    ("rounds_s", "batch", "told"),
+    [
+        ((), 1, "0 rounds, the shortest nan s, and a batch of 1"),
+        ((0.2, -0.1), 1, "2 rounds, the shortest -0.1 s, and a batch of 1"),
+        ((0.2,), 0, "1 rounds, the shortest 0.2 s, and a batch of 0"),
+    ],
+    ids=["empty", "negative", "no-batch"],
+)
+def test_a_useless_timing_is_told_in_words(rounds_s, batch, told):
+    with pytest.raises(UsageError) as refused:
+        summary(rounds_s, batch)
+
+    assert str(refused.value) == (
+        f"a timing needs a batch of at least 1 and positive, finite rounds; this one has {told}: measure the cell again"
+    )

@@ -25,6 +25,7 @@ def rate(found, expected, within=0):
     return float(np.mean([one is not None and abs(one - expected) <= within for one in found]))
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize(("calls", "runs"), [(64, RUNS), (256, RUNS), (1000, 200)], ids=["few", "some", "many"])
 def test_a_steady_device_is_steady_from_its_first_call(virtual, noise, calls, runs):
@@ -36,6 +37,7 @@ def test_a_steady_device_is_steady_from_its_first_call(virtual, noise, calls, ru
     assert rate(found, 0) >= 0.99 - 2 * math.sqrt(0.99 * 0.01 / runs)
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("calls", [32, 256])
 def test_one_slow_first_call_counts(virtual, calls):
     """Found in all runs; in 3 to 6 % the second call is among the slowest by chance and counts with it."""
@@ -47,6 +49,7 @@ def test_one_slow_first_call_counts(virtual, calls):
     assert rate(found, 1) >= 0.9
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("noise", ["normal", "heavy"])
 @pytest.mark.parametrize("slow", [2, 4, 40])
 def test_the_call_after_the_slow_ones_is_found(virtual, noise, slow):
@@ -58,6 +61,7 @@ def test_the_call_after_the_slow_ones_is_found(virtual, noise, slow):
     assert rate(found, slow) >= 0.85
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("factor", [1.1, 1.3])
 def test_a_small_step_is_found_where_the_noise_is_smaller(virtual, factor):
     made = virtual.Device(compiles=(factor,) * 20).times(2, RUNS, 100)
@@ -67,6 +71,7 @@ def test_a_small_step_is_found_where_the_noise_is_smaller(virtual, factor):
     assert rate(found, 20, within=2) >= 0.93
 
 
+@pytest.mark.simulation
 def test_a_fallback_in_the_middle_is_found_at_its_call(virtual):
     made = virtual.Device(falls_back=(40, 3.0)).times(3, RUNS, 100)
 
@@ -74,6 +79,7 @@ def test_a_fallback_in_the_middle_is_found_at_its_call(virtual):
     assert np.mean([shifts(run) == (40,) for run in made]) >= 0.95
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize(
     "course",
     [{"falls_back": (90, 3.0)}, {"drift": 1.0}, {"throttles": (60, 20, 2.0)}],
@@ -85,6 +91,7 @@ def test_a_run_that_changes_near_its_end_is_never_steady(virtual, course):
     assert np.mean([steady(run) is None for run in made]) >= 0.93
 
 
+@pytest.mark.simulation
 def test_throttling_ends_where_it_has_settled(virtual):
     """Half of a second as long at last: within 4 % of it after three times the 15 calls."""
     made = virtual.Device(throttles=(30, 15, 1.5)).times(5, RUNS, 300)
@@ -94,6 +101,7 @@ def test_throttling_ends_where_it_has_settled(virtual):
     assert np.mean([one is not None and 30 < one < 110 for one in found]) >= 0.95
 
 
+@pytest.mark.simulation
 def test_levels_that_come_back_are_merged_with_the_last(virtual):
     """An excursion in the middle ends at its end; one slow call in the middle is no change at all."""
     made = virtual.Device().times(6, RUNS, 100)
@@ -138,6 +146,7 @@ def test_too_few_calls_say_nothing():
     assert shifts([1.0] * (SHORTEST - 1) + [9.0] * (SHORTEST - 1)) == ()
 
 
+@pytest.mark.simulation
 def test_a_thousand_calls_take_less_than_20_ms(virtual):
     """Measured: 2.5 ms; the best of a few, as the machine may be shared."""
     (run,) = virtual.Device(shape="lognormal").times(8, 1, 1000)
