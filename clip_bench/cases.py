@@ -49,7 +49,9 @@ class Chosen:
         return "" if self.image.model.trained else " (random weights)"
 
 
-def choose(settings: Settings, backends: Mapping[str, Backend], words: str, target: str, precision: str) -> Chosen:
+def choose(
+    settings: Settings, backends: Mapping[str, Backend], words: str, target: str, precision: str, *, here: bool = True
+) -> Chosen:
     """The cells of one model whose ids have all *words*, joined by hyphens, and that *target* and *precision*.
 
     What is not said is the model shapes_tiny, PyTorch on the CPU, FP32, and no variant, as far as there is such a cell.
@@ -59,7 +61,7 @@ def choose(settings: Settings, backends: Mapping[str, Backend], words: str, targ
 
     Raises:
         UsageError: no cell has the words, or several have and nothing tells them apart.
-        UnavailableError: this machine lacks what a cell takes.
+        UnavailableError: this machine lacks what a cell takes, which matters where it is to run *here*.
     """
     asked = {word for word in words.split("-") if word}
     models = settings.models or tuple(asked & set(catalog.MODELS))
@@ -90,11 +92,12 @@ def choose(settings: Settings, backends: Mapping[str, Backend], words: str, targ
             _one(fitting if not towers or tower in towers else plain, tower) for tower in (Tower.IMAGE, Tower.TEXT)
         )
         chosen = Chosen(image=image, text=text)
-    lacking = matrix.lacking(settings, backends)
-    for case in (chosen.image, chosen.text):
-        if reason := lacking(case):
-            msg = f"{case}: {reason}"
-            raise UnavailableError(msg)
+    if here:
+        lacking = matrix.lacking(settings, backends)
+        for case in (chosen.image, chosen.text):
+            if reason := lacking(case):
+                msg = f"{case}: {reason}"
+                raise UnavailableError(msg)
     return chosen
 
 

@@ -97,7 +97,7 @@ def listed(folder: Path) -> list[str]:
         UsageError: there is no such folder, or no picture in it.
     """
     if not folder.is_dir():
-        msg = f"{folder}: no such folder; give one of pictures"
+        msg = f"{folder}: no such folder; give one of pictures (shards need --ray: docs/corpus.md)"
         raise UsageError(msg)
     found = below(folder)
     names = [name for name in found if Path(name).suffix.lower() in SUFFIXES]
@@ -217,17 +217,21 @@ class Part:
         self.files = [name for name, _ in good]
         self.embeddings = np.array([found for _, found in good], np.float32)
 
-    def write(self, path: Path, recipe: Mapping[str, object]) -> None:
-        """Whole or not at all."""
+    def table(self, recipe: Mapping[str, object]) -> pa.Table:
+        """The files with their embeddings; the bad ones are in its metadata."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         width = self.embeddings.shape[-1] if self.files else 0
         rows = pa.FixedSizeListArray.from_arrays(pa.array(self.embeddings.ravel()), max(width, 1))
         columns = {"file": pa.array(self.files, pa.string()), "embedding": rows}
-        table = pa.table(columns).replace_schema_metadata(_noted(recipe, self.bad))
+        return pa.table(columns).replace_schema_metadata(_noted(recipe, self.bad))
+
+    def write(self, path: Path, recipe: Mapping[str, object]) -> None:
+        """Whole or not at all."""
+        import pyarrow.parquet as pq
+
         with whole(path) as partial:
-            pq.write_table(table, partial)
+            pq.write_table(self.table(recipe), partial)
 
 
 def _noted(recipe: Mapping[str, object], bad: Mapping[str, str]) -> dict[bytes, bytes]:

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import IO
 
@@ -22,12 +23,23 @@ def read(path: Path, most: int = LARGEST) -> bytes:
     Raises:
         OSError: it is no regular file, is larger than *most* bytes, or cannot be read; ``strerror`` says which.
     """
+    with opened(path, most) as file:
+        return parts(file, str(path), most)
+
+
+@contextmanager
+def opened(path: Path, most: float = inf) -> Iterator[IO[bytes]]:
+    """The regular file at *path*, to be read bit by bit; a link is followed.
+
+    Raises:
+        OSError: as :func:`read`.
+    """
     if "\0" in str(path):
         raise _refused(str(path), "no file has a zero byte in its name")
     _judge(path, path.stat(), most)  # before it is opened, which a device may take for more than a question
     with open(path, "rb", opener=_unwaiting) as file:  # Path.open takes no opener; it may have become a pipe since
         _judge(path, os.fstat(file.fileno()), most)
-        return parts(file, str(path), most)
+        yield file
 
 
 def parts(file: IO[bytes], name: str, most: int) -> bytes:
@@ -82,7 +94,7 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _judge(path: Path, state: os.stat_result, most: int) -> None:
+def _judge(path: Path, state: os.stat_result, most: float) -> None:
     if stat.S_ISDIR(state.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(state.st_mode):

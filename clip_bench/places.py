@@ -7,6 +7,7 @@ for local files holds for these: no more than so many bytes of one are read, and
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import url2pathname
 
@@ -88,7 +89,7 @@ class Remote:
         left, seen = [(self.path.rstrip("/"), 0)], set()
         while left:
             folder, depth = left.pop()
-            with self._reached():
+            with self.reached():
                 found = self.system.ls(folder, detail=True)
             for each in found:
                 path = str(each["name"]).rstrip("/")
@@ -107,7 +108,7 @@ class Remote:
             OSError: it is no file, is larger than *most* bytes, or is not there; ``strerror`` says which.
             UsageError: it cannot be reached.
         """
-        with self._reached():
+        with self.reached():
             told = self.system.info(self.path)
             if told["type"] == "directory":
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.uri)
@@ -129,14 +130,26 @@ class Remote:
     def _told(self) -> dict[str, Any] | None:
         """What the system tells of it; None where nothing is there."""
         try:
-            with self._reached():
+            with self.reached():
                 told: dict[str, Any] = self.system.info(self.path)
                 return told
         except FileNotFoundError:
             return None
 
+    def write(self, held: bytes) -> None:
+        """*held* as this file, under another name until it is whole.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
+        partial = f"{self.parent.path}/.{self.name}.partial"
+        with self.reached():
+            self.system.makedirs(self.parent.path, exist_ok=True)
+            self.system.pipe_file(partial, held)
+            self.system.mv(partial, self.path)
+
     @contextmanager
-    def _reached(self) -> Iterator[None]:
+    def reached(self) -> Iterator[None]:
         """Whatever a driver raises as ours, or as a system's error that says in words what is wrong."""
         try:
             yield
@@ -153,6 +166,31 @@ class Remote:
                 "signs in with right?"
             )
             raise UsageError(msg) from exc
+
+
+class _Stream(io.RawIOBase):
+    """A file of a driver, whose errors while it is read are ours."""
+
+    def __init__(self, place: Remote, file: IO[bytes]) -> None:
+        self._place, self._file = place, file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._file.seekable()
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  any buffer that can be written
+        with self._place.reached():
+            held = self._file.read(len(buffer))
+        buffer[: len(held)] = held
+        return len(held)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 Place = Path | Remote
@@ -202,6 +240,38 @@ def read(place: Place, most: int = files.LARGEST) -> bytes:
         UsageError: it is elsewhere, and cannot be reached.
     """
     return place.read(most) if isinstance(place, Remote) else files.read(place, most)
+
+
+@contextmanager
+def opened(place: Place) -> Iterator[IO[bytes]]:
+    """The file at *place*, to be read bit by bit, however large it is.
+
+    Raises:
+        OSError: it is no regular file, or cannot be opened; ``strerror`` says which.
+        UsageError: it is elsewhere, and cannot be reached.
+    """
+    if isinstance(place, Remote):
+        with place.reached():
+            file = place.system.open(place.path, "rb")
+        with file, io.BufferedReader(_Stream(place, file)) as stream:
+            yield stream
+    else:
+        with files.opened(place) as stream:
+            yield stream
+
+
+def write(place: Place, held: bytes) -> None:
+    """*held* as the file at *place*, whole or not at all; folders that it needs are made.
+
+    Raises:
+        OSError: it cannot be written here.
+        UsageError: it is elsewhere, and cannot be written there.
+    """
+    if isinstance(place, Remote):
+        place.write(held)
+        return
+    with files.whole(place) as partial:
+        partial.write_bytes(held)
 
 
 def key(place: Place) -> str:

@@ -1,4 +1,4 @@
-"""What a terminal is given: names and messages come from files, and files may hold anything."""
+"""Words that people read: names and messages come from files, and files may hold anything."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def said(exc: BaseException) -> str:
 def printable(text: str) -> str:
     """*text* as one line without control characters: what a table, a picture (XML) and a terminal may be given."""
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
+def plural(count: int, noun: str) -> str:
+    """'1 image', '2 images'."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -62,8 +62,8 @@ def apart(settings: Settings) -> Settings:
     return replace(settings, data=None, data_kind="", data_root=None)
 
 
-def chosen(options: argparse.Namespace, settings: Settings) -> list[Chosen]:
-    """The cells that *options* name, each but once.
+def chosen(options: argparse.Namespace, settings: Settings, *, here: bool = True) -> list[Chosen]:
+    """The cells that *options* name, each but once, to run *here* or on other machines.
 
     Raises:
         UsageError: an option names no one cell.
@@ -73,7 +73,7 @@ def chosen(options: argparse.Namespace, settings: Settings) -> list[Chosen]:
 
     found = backends.discover()
     words = [options.case] if isinstance(options.case, str) else options.case or [""]
-    each = (cases.choose(settings, found, word, options.target, options.precision) for word in words)
+    each = (cases.choose(settings, found, word, options.target, options.precision, here=here) for word in words)
     return list(dict.fromkeys(each))
 
 

@@ -1,4 +1,4 @@
-"""clip-bench embed: a folder of pictures to a Parquet file of embeddings."""
+"""clip-bench embed: a folder of pictures to a Parquet file of embeddings, or a corpus to a folder of them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,28 @@ if TYPE_CHECKING:
 
 HELP = "embed a folder of pictures: any cell, decoding beside inference, resumed where it stopped"
 BATCH = 16
+SHARD = 4096
 SOME = 256  # pictures of which each half is timed
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The folder, the file, the cell, and how to feed it."""
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="pictures, at any depth")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="PARQUET", help="the file to write")
+    parser.add_argument(
+        "source", metavar="SRC", help="a folder of pictures, at any depth; with --ray tar or Parquet too"
+    )
+    parser.add_argument("-o", "--out", required=True, metavar="DST", help="the file to write; with --ray a folder")
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="embed on the nodes of this Ray cluster that offer the cell's target (HOST:PORT, or auto); SRC and DST may be "
+        "URIs: docs/corpus.md",
+    )
+    parser.add_argument(
+        "--shard",
+        type=int,
+        metavar="N",
+        help=f"with --ray: pictures of a folder in each file of DST (default: {SHARD})",
+    )
     parser.add_argument(
         "--preprocess",
         default="fused",
@@ -50,7 +65,13 @@ def run(options: argparse.Namespace) -> int:
     needs("embed", "pyarrow", "tqdm")
     from tqdm import tqdm
 
-    names = embed.listed(options.folder)
+    if options.ray:
+        return _on_fleet(options)
+    if options.shard is not None:
+        msg = "--shard is of a corpus: give --ray with it"
+        raise UsageError(msg)
+    options.source, options.out = Path(options.source), Path(options.out)
+    names = embed.listed(options.source)
     choosing.writable("-o", options.out)
     choosing.writable("--json", options.json)
     settings = choosing.settings_of(options)
@@ -84,6 +105,41 @@ def run(options: argparse.Namespace) -> int:
     return int(bool(summary.bad))
 
 
+def _on_fleet(options: argparse.Namespace) -> int:
+    """Embed on the nodes of a cluster; the exit status is 1 where pictures were left out."""
+    from functools import partial
+
+    from tqdm import tqdm
+
+    from clip_bench import corpus, places
+    from clip_bench.corpus import flow, sources
+    from clip_bench.corpus.shards import Shards
+    from clip_bench.corpus.work import Task
+
+    if options.halves or options.json or options.reports:
+        msg = "--halves, --json and --reports tell of one machine: leave them out with --ray"
+        raise UsageError(msg)
+    most = SHARD if options.shard is None else options.shard
+    if most < 1:
+        msg = f"--shard {most}: at least 1"
+        raise UsageError(msg)
+    units = sources.units(options.source, most)
+    settings = choosing.settings_of(options)
+    several = choosing.chosen(options, settings, here=False)
+    choosing.alone(several)
+    case = several[0].image
+    recipe = {"case": case.id, "batch": options.batch, "preprocess": options.preprocess}
+    task = Task(
+        case=case, settings=settings, batch=options.batch, preprocess=options.preprocess, threads=options.threads
+    )
+    shards = Shards.begun(places.of(options.out), units, recipe)
+    with tqdm(unit=" files", disable=None) as bar:  # None: not where stderr is no terminal
+        summary = corpus.run(shards, partial(flow.embedded, task=task, address=options.ray), bar.update, bar.write)
+    tell(summary.lines())
+    tell([str(shards.out)])
+    return int(bool(summary.bad))
+
+
 def _plan(options: argparse.Namespace, case: Case, artifact: str, threads: int) -> Plan:
     from clip_bench import embed, preprocess
     from clip_bench.specs import Rewrite
@@ -91,7 +147,7 @@ def _plan(options: argparse.Namespace, case: Case, artifact: str, threads: int) 
     told = {"case": case.id, "batch": options.batch, "artifact": artifact, "preprocess": options.preprocess}
     pixels = Rewrite.FOLDED in case.variant.rewrites
     return embed.Plan(
-        folder=options.folder,
+        folder=options.source,
         out=options.out,
         recipe=told,
         transform=preprocess.transform(options.preprocess, case.model, pixels=pixels),

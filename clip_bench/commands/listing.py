@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
 def _tell_fleet(address: str, wanted: Sequence[str]) -> int:
     """A line per node of a fleet; how many of the cells that want these targets have one."""
     from clip_bench.fleet import cluster
-    from clip_bench.report.calls import plural
+    from clip_bench.plain import plural
 
     with cluster.connected(address) as connected:
         nodes = connected.nodes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -32,30 +31,29 @@ def read(path: Path, root: Path | None) -> Listing:  # noqa: ARG001  every reade
         UsageError: no parquet, or the columns tell too little.
         StoreError: the cache, where the table is unpacked, is full or cannot be written.
     """
-    stored = _stored(path)
-    picture = _column(stored, PICTURE)
-    caption, label = _column(stored, CAPTION), _column(stored, LABEL)
+    table = _stored(path)
+    picture, caption, label = (called(table.column_names, names) for names in (PICTURE, CAPTION, LABEL))
     if not picture or not (caption or label):
         msg = (
-            f"{path}: columns {', '.join(stored.column_names)}; needs one of {', '.join(PICTURE)}, "
+            f"{path}: columns {', '.join(table.column_names)}; needs one of {', '.join(PICTURE)}, "
             f"and one of {', '.join((*CAPTION, *LABEL))}"
         )
         raise UsageError(msg)
-    given = stored[caption or label]
-    names = () if caption else _names(stored, label, given, path)
+    given = table[caption or label]
+    names = () if caption else _names(table, label, given, path)
     entries, problems = [], []
     for row, told in enumerate(given):
         name = f"row {row}"
         words = _words(told) if caption else ()
         number = NO_LABEL if caption else _number(told, names)
         if words or number != NO_LABEL:
-            entries.append(Entry(name=name, stored=partial(_bytes, stored, picture, row), label=number, captions=words))
+            entries.append(Entry(name=name, stored=partial(_bytes, table, picture, row), label=number, captions=words))
         else:
             problems.append(f"{name}: {'no caption' if caption else 'no label'}")
     listing = Listing(
         name="parquet",
         entries=tuple(entries),
-        expected=len(stored),
+        expected=len(table),
         classes=names,
         templates=classes.of("imagenet").templates,
         problems=tuple(problems),
@@ -108,19 +106,27 @@ def _unpacked(files: list[str], folder: Path) -> Dataset:
     raise why if isinstance(why, OSError) else ValueError(str(why))
 
 
-def _column(table: Dataset, names: Iterable[str]) -> str:
-    """The first of *names* that is a column, in any case of letters."""
-    columns = {name.lower(): name for name in table.column_names}
-    return next((columns[name] for name in names if name in columns), "")
+def called(columns: Iterable[str], names: Iterable[str]) -> str:
+    """The first of *names* that is one of *columns*, in any case of letters; empty where none is."""
+    found = {name.lower(): name for name in columns}
+    return next((found[name] for name in names if name in found), "")
+
+
+def stored(value: object) -> bytes:
+    """A picture's bytes in a *value* of its column: these, or those of a struct as ``datasets`` writes it.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    held = value.get("bytes") if isinstance(value, Mapping) else value
+    if not isinstance(held, bytes):
+        msg = "the row holds no picture's bytes"
+        raise ValueError(msg)  # noqa: TRY004  the value of a file, not the type of an argument
+    return held
 
 
 def _bytes(table: Dataset, column: str, row: int) -> bytes:
-    stored: Any = table[row][column]
-    stored = stored.get("bytes") if isinstance(stored, Mapping) else stored
-    if not isinstance(stored, bytes):
-        msg = "the row holds no picture's bytes"
-        raise ValueError(msg)  # noqa: TRY004  the value of a file, not the type of an argument
-    return io.BytesIO(stored).getvalue()
+    return stored(table[row][column])
 
 
 def _names(table: Dataset, column: str, given: Iterable[object], path: Path) -> tuple[str, ...]:

@@ -12,10 +12,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import clip_bench
 from clip_bench.errors import ClipBenchError, UnavailableError, UsageError
 from clip_bench.fleet import node
 from clip_bench.fleet.node import Task, Told
+from clip_bench.graphs import hush
 
+PACKAGE = ("clip_bench",)
 SUITE = ("conftest.py", "pyproject.toml", "clip_bench", "tests/bench")  # what a node needs of a checkout
 OWN = frozenset({"CPU", "GPU", "memory", "object_store_memory"})  # Ray's own resources; the others have no such name
 START = "start a cluster with: ray start --head, and give the address that it tells"
@@ -44,8 +47,8 @@ def missing() -> str:
 
 
 @contextmanager
-def connected(address: str, suite: Path | None = None) -> Iterator[Cluster]:
-    """The cluster at *address*, whose nodes get what they need of the checkout *suite* for what is sent to them.
+def connected(address: str, suite: Path | None = None, *, package: bool = False) -> Iterator[Cluster]:
+    """The cluster at *address*, whose nodes get what they need of the checkout *suite*, or this *package*, for their work.
 
     Raises:
         UnavailableError: Ray is not installed.
@@ -55,20 +58,25 @@ def connected(address: str, suite: Path | None = None) -> Iterator[Cluster]:
         raise UnavailableError(absent)
     _reached(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # what a lost cluster leaves behind would start one of its own
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what dies, and what comes of that, is told in our words
     import ray
 
     with TemporaryDirectory(prefix="clip-bench-") as folder:
         if suite is not None:
             _copied(suite, Path(folder))
+        elif package:
+            _copied(Path(clip_bench.__path__[0]).parent, Path(folder), PACKAGE)
         try:
-            ray.init(
-                address=address,
-                runtime_env={"working_dir": folder} if suite is not None else None,
-                log_to_driver=False,
-                logging_level="ERROR",
-            )
+            with hush.hushed():  # it says that it says little
+                ray.init(
+                    address=address,
+                    runtime_env={"working_dir": folder} if suite or package else None,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                )
         except (ConnectionError, RuntimeError, ValueError, AssertionError) as exc:
-            msg = f"--ray {address}: {str(exc).strip().splitlines()[0]}; {START}"
+            msg = f"--ray {address}: {str(exc).strip().splitlines()[0]}; {START}; one with tokens wants RAY_AUTH_MODE=token"
             raise UsageError(msg) from exc
         try:
             yield Cluster()
@@ -157,8 +165,8 @@ def _offers(resources: dict[str, float]) -> frozenset[str]:
     )
 
 
-def _copied(suite: Path, folder: Path) -> None:
-    for name in SUITE:
+def _copied(suite: Path, folder: Path, names: Sequence[str] = SUITE) -> None:
+    for name in names:
         path = suite / name
         if path.is_dir():
             shutil.copytree(path, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -46,7 +46,7 @@ def measure(task: Task) -> Told:
         ClipBenchError: pytest did not get to the cell; its last words are in the message.
     """
     python = interpreter(task.target, os.environ.get(ENVIRONMENTS, ""))
-    _restored(THREADS)
+    restored(THREADS)
     with (
         locks.timing(f"timing {task.case}"),
         TemporaryDirectory(prefix="clip-bench-") as home,
@@ -83,7 +83,7 @@ def interpreter(target: str, environments: str) -> str:
     return sys.executable
 
 
-def _restored(name: str) -> None:
+def restored(name: str) -> None:
     """Give a variable the value that the node was started with: that of Ray's own process, which started this one."""
     parent = psutil.Process().parent()
     try:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from clip_bench.plain import plural
 from clip_bench.report.blocks import alike, has
 from clip_bench.report.columns import TOWERS, Row
 
@@ -62,11 +63,6 @@ def describe(rows: Sequence[Row], *, scores: bool = False) -> str:
     sentence = f"One call is {what}, on {_threads(rows)}. Inside the clock: {inside}."
     fed = (told for word, told in FED.items() if word in first["fed"])
     return " ".join(filter(None, (sentence, *fed, _load(first), _scored(rows) if scores else "")))
-
-
-def plural(count: int, noun: str) -> str:
-    """'1 image', '2 images'."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _threads(rows: Sequence[Row]) -> str:

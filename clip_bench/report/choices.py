@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from clip_bench.plain import plural
 from clip_bench.report import noise
 from clip_bench.report.best import DEPLOY, OBJECTIVES, TIMED, Answer, Choice, Told, change
 from clip_bench.report.blocks import filled, has, join
-from clip_bench.report.calls import brief, describe, heading, plural
+from clip_bench.report.calls import brief, describe, heading
 from clip_bench.report.columns import NOTES, Row
 from clip_bench.report.figures import ABSENT, clean, fixed, markdown, millis, points
 from clip_bench.report.fronts import COSINE, TOP1

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from clip_bench.plain import plural
 from clip_bench.record import Executed
 from clip_bench.report.bars import Bar, stacked
 from clip_bench.report.blocks import evenly
-from clip_bench.report.calls import plural
 from clip_bench.report.columns import Row, label
 from clip_bench.report.sheet import COLOURS, GREY, MOST_LABELS
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from clip_bench.plain import plural
 from clip_bench.report.blocks import alike, has
-from clip_bench.report.calls import SETTING, plural
+from clip_bench.report.calls import SETTING
 from clip_bench.report.columns import Row, label
 from clip_bench.report.plots import Load
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from clip_bench.plain import plural
 from clip_bench.report import naming, noise, platforms
 from clip_bench.report.blocks import filled, join
-from clip_bench.report.calls import plural, rank
+from clip_bench.report.calls import rank
 from clip_bench.report.columns import NOTES, PUBLISHED, marks, precision
 from clip_bench.report.columns import Row as Cell
 from clip_bench.report.figures import ABSENT, clean, fixed, markdown, millis

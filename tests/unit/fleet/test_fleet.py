@@ -7,13 +7,17 @@ import sys
 import time
 from collections import Counter
 
+import pyarrow.parquet as pq
 import pytest
 
 from clip_bench import runfile
+from clip_bench.corpus.shards import MANIFEST
+from clip_bench.data import generated
 from clip_bench.record import Outcome
 from clip_bench.report.verify import verify
 
 LONGEST_S = 600
+PICTURES, SHARD = 2000, 25
 FEW = ("--model", "shapes_tiny", "--samples", "24", "--rounds", "4", "--benchmark-only", "-p", "no:cacheprovider")
 CHOSEN = "(fatal and (good or wrong or leaves)) or null or fatal-hangs"
 
@@ -58,14 +62,14 @@ def file_of(folder):
 
 
 @pytest.fixture(scope="session")
-def disturbed(start, fleet):
+def disturbed(start, fleet, second):
     """A run whose second node is killed once its third cell has ended; its folder, status and words."""
     process, folder = start(CHOSEN)
     with process:
         wait_for(folder, "end", 3)
         fleet.kill("b")
         out, err = process.communicate(timeout=LONGEST_S)
-    fleet.add("b", "fatal-good-cpu", "fatal-wrong-cpu")
+    fleet.add("b", *second)
     return folder, process.returncode, out, err
 
 
@@ -80,9 +84,9 @@ def test_the_nodes_of_a_fleet_are_listed_with_what_they_offer(fleet, variables):
 
     offers = [line.split("  ", maxsplit=2)[2] for line in asked.stdout.splitlines() if line.startswith("node ")]
     assert sorted(offers) == [
-        "fatal-good-cpu, fatal-wrong-cpu",
-        "fatal-good-cpu, null-cpu",
-        "fatal-leaves-cpu",
+        "fatal-good-cpu, fatal-wrong-cpu, torch-cpu",
+        "fatal-good-cpu, null-cpu, torch-cpu",
+        "fatal-leaves-cpu, torch-cpu",
         "offers no target",
     ]
     assert asked.stdout.splitlines()[-1].startswith("4 nodes on 1 machine; ")
@@ -169,3 +173,69 @@ def test_a_journal_of_a_fleet_is_json_lines_with_the_facts_of_its_machines(start
 
     assert line["case"] == "1"
     assert {"name", "cpu", "runtimes"} <= set(line["facts"])
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """Two thousand, of which one is none."""
+    root = tmp_path_factory.mktemp("pictures")
+    for number, picture in enumerate(generated.evaluation(0, PICTURES, 64).pictures):
+        folder = root / f"{number % 7}"
+        folder.mkdir(exist_ok=True)
+        picture.open().save(folder / f"{number:04}.bmp")
+    (root / "3" / "0010.bmp").write_bytes(b"no picture")
+    return root
+
+
+@pytest.fixture
+def embed(pytestconfig, variables, pictures):
+    """Start ``clip-bench embed`` on them."""
+
+    def started(*arguments):
+        return subprocess.Popen(  # noqa: S603  ourselves
+            [sys.executable, "-P", "-m", "clip_bench", "embed", str(pictures), *map(str, arguments)],
+            cwd=pytestconfig.rootpath,
+            env={**os.environ, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return started
+
+
+def test_a_corpus_with_a_node_killed_in_it_has_every_picture_once_as_one_machine_embeds_it(
+    fleet, embed, second, tmp_path
+):
+    out, limit = tmp_path / "out", time.monotonic() + LONGEST_S
+    with embed("--ray", fleet.address, "-o", out, "--shard", SHARD) as process:
+        while len(list(out.glob("*.parquet"))) < 3 and process.poll() is None:
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+        fleet.kill("b")
+        before = len(list(out.glob("*.parquet")))
+        told, errors = process.communicate(timeout=LONGEST_S)
+    fleet.add("b", *second)
+    with embed("-o", tmp_path / "alone.parquet") as alone:
+        alone.communicate(timeout=LONGEST_S)
+
+    tables = [pq.read_table(path) for path in (out, tmp_path / "alone.parquet")]
+    assert process.returncode == 1, errors  # one picture is none
+    assert 3 <= before < PICTURES // SHARD
+    assert len(tables[0]) == PICTURES - 1
+    assert tables[0]["file"].equals(tables[1]["file"])
+    assert tables[0]["embedding"].equals(tables[1]["embedding"])
+    assert json.loads((out / MANIFEST).read_text(encoding="utf-8"))["complete"] is True
+    assert f"Total images: {PICTURES - 1}" in told
+    assert "left out: 3/0010.bmp: no picture of a known format" in told
+    assert "Traceback" not in told + errors
+
+
+def test_what_a_node_cannot_open_is_one_line(fleet, embed, tmp_path):
+    with embed("--ray", fleet.address, "-o", tmp_path / "out", "--model", "vit_b_32_openai") as process:
+        _, errors = process.communicate(timeout=LONGEST_S)
+
+    assert process.returncode != 0
+    assert "weights" in errors.splitlines()[-1]
+    assert "Traceback" not in errors

@@ -1,0 +1,174 @@
+"""The shards of a corpus: gathered from rows in any order, written whole or not at all, and listed in a manifest.
+
+A shard that the manifest does not list is made again, whatever became of its file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clip_bench import jsonfile, places
+from clip_bench.corpus.sources import Unit
+from clip_bench.embed import Part
+from clip_bench.errors import UsageError
+from clip_bench.places import Place
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MANIFEST = "_manifest.json"  # readers of a folder of Parquet pass over what begins so
+LAYOUT = 1
+KEPT_S = 10.0  # between two times that the manifest is written, at the least
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """A written shard: its rows, its pictures that are left out and why, and the sha256 of its file, if it has rows."""
+
+    rows: int
+    bad: Mapping[str, str]
+    sha256: str
+
+
+@dataclass(slots=True)
+class Gathering:
+    """The rows of a unit that have come."""
+
+    rows: dict[int, tuple[str, Any]] = field(default_factory=dict)
+    count: int | None = None  # once its last row has come
+
+    def add(self, told: Mapping[str, Any]) -> None:
+        """A row of :data:`clip_bench.corpus.work.EMBEDDINGS`; one that came before is the same."""
+        name, wrong = (told[key].decode("utf-8", "surrogateescape") for key in ("name", "wrong"))
+        self.rows[told["row"]] = (name, wrong or np.frombuffer(told["embedding"], np.float32))
+        if told["last"]:
+            self.count = told["row"] + 1
+
+    @property
+    def whole(self) -> bool:
+        """Whether all have come."""
+        return len(self.rows) == self.count
+
+    def part(self) -> Part:
+        """All of them, in order."""
+        return Part([self.rows[row] for row in sorted(self.rows)])
+
+
+@dataclass(slots=True, kw_only=True)
+class Shards:
+    """The shards in the folder *out* of *units*, embedded by *recipe*."""
+
+    out: Place
+    units: Sequence[Unit]
+    recipe: dict[str, object]
+    written: dict[int, Shard] = field(default_factory=dict)
+    under_way: dict[int, Gathering] = field(default_factory=dict)
+    _kept: float = 0.0
+
+    @classmethod
+    def begun(cls, out: Place, units: Sequence[Unit], recipe: Mapping[str, object]) -> Shards:
+        """Those that the manifest in *out* lists, or none; *recipe* lacks what the workers tell.
+
+        Raises:
+            UsageError: they are of another recipe or of other pictures, or *out* or its manifest cannot be read.
+        """
+        made = cls(out=out, units=units, recipe=dict(recipe))
+        path = out / MANIFEST
+        if not path.exists():
+            return made
+        found = jsonfile.load(path, "remove it, and every shard is made again")
+        try:
+            before, same = dict(found["recipe"]), found["units"] == made._digest()
+            made.written = {int(number): Shard(**told) for number, told in found["shards"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            msg = f"{path}: no manifest of clip-bench ({type(exc).__name__}: {exc}); give another -o"
+            raise UsageError(msg) from exc
+        if any(before.get(key) != json.loads(json.dumps(value)) for key, value in recipe.items()):
+            msg = f"{out} holds embeddings of another cell or preprocessing: give another -o"
+            raise UsageError(msg)
+        if not same:
+            msg = f"{out} holds embeddings of other pictures, or in shards of another size: give another -o"
+            raise UsageError(msg)
+        made.recipe = before
+        return made
+
+    @property
+    def left(self) -> dict[int, Unit]:
+        """The units, by number, that have no shard yet."""
+        return {number: unit for number, unit in enumerate(self.units) if number not in self.written}
+
+    def name(self, number: int) -> str:
+        """What the file of the unit *number* is called: in the order of the units, however many there are."""
+        return f"{number:0{max(6, len(str(len(self.units))))}}.parquet"
+
+    def add(self, rows: pa.Table) -> Iterator[Shard]:
+        """Take *rows* of :data:`clip_bench.corpus.work.EMBEDDINGS`; each shard that they make whole is written and told.
+
+        Raises:
+            UsageError: a worker embedded by another artifact, or a shard cannot be written.
+        """
+        for told in rows.to_pylist():
+            number, artifact = told["unit"], told["artifact"]
+            if self.recipe.setdefault("artifact", artifact) != artifact:
+                msg = (
+                    f"a node embeds with artifact {artifact}, others did with {self.recipe['artifact']}: their packages "
+                    "differ; install the same ones, and give another -o"
+                )
+                raise UsageError(msg)
+            if number in self.written:  # a node died after it had told: it was told again
+                continue
+            gathering = self.under_way.setdefault(number, Gathering())
+            gathering.add(told)
+            if gathering.whole:
+                yield self._write(number, self.under_way.pop(number).part())
+                if time.monotonic() - self._kept > KEPT_S:
+                    self.keep()
+
+    def keep(self) -> None:
+        """Write the manifest."""
+        found = {
+            "layout": LAYOUT,
+            "complete": not self.left,
+            "recipe": self.recipe,
+            "units": self._digest(),
+            "shards": {str(number): asdict(self.written[number]) for number in sorted(self.written)},
+        }
+        _put(self.out / MANIFEST, json.dumps(found, indent=1).encode())
+        self._kept = time.monotonic()
+
+    def _write(self, number: int, part: Part) -> Shard:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        held = b""
+        if part.files:
+            stream = pa.BufferOutputStream()
+            pq.write_table(part.table(self.recipe), stream)
+            held = stream.getvalue().to_pybytes()
+            _put(self.out / self.name(number), held)
+        self.written[number] = Shard(
+            rows=len(part.files), bad=part.bad, sha256=hashlib.sha256(held).hexdigest() if held else ""
+        )
+        return self.written[number]
+
+    def _digest(self) -> dict[str, object]:
+        """By which other units are told from these."""
+        told = hashlib.sha256()
+        for unit in self.units:
+            told.update(json.dumps([unit.kind, *unit.names]).encode())
+        return {"count": len(self.units), "sha256": told.hexdigest()}
+
+
+def _put(place: Place, held: bytes) -> None:
+    try:
+        places.write(place, held)
+    except OSError as exc:
+        msg = f"{place}: {exc.strerror or exc}; what is written is kept: give the same command again once it can be written"
+        raise UsageError(msg) from exc
