@@ -109,7 +109,7 @@ def test_a_shard_that_was_cut_gives_what_is_before_the_cut(tmp_path):
     assert isinstance(second[1], str)
 
 
-@pytest.mark.parametrize("column", ["image", "IMG", "jpg"], ids=["long", "capitals", "short"])
+@pytest.mark.parametrize("column", ["image", "IMG", "jpg"], ids=["whole", "capitals", "brief"])
 def test_parquet_gives_its_pictures_by_number(tmp_path, column):
     pq.write_table(pa.table({"caption": ["a", "b"], column: [b"one", b"two"]}), tmp_path / "x.parquet")
     structs = [{"bytes": b"three", "path": None}, {"bytes": None, "path": "elsewhere"}]
