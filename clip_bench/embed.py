@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 PART = 1024  # files; what a killed run loses at most
 AHEAD = 2  # batches that are decoded before they are needed
+WRITTEN: dict[str, Any] = {
+    "use_dictionary": ["file"]
+}  # no two embeddings are alike: to look for that takes as long as to write
 NOTE = b"clip_bench"  # the key of the schema's metadata
 
 Transform = Callable[[bytes], NDArray[Any]]
@@ -124,7 +127,7 @@ def run(plan: Plan, encode: Embed, progress: Callable[[int], object] = lambda _:
     with ThreadPoolExecutor(plan.workers) as pool:
         done = encoded(decoded(left, plan, pool), encode)
         for number, rows in enumerate(iter(lambda: list(islice(done, plan.part)), []), start=before.parts):
-            part = Part(rows)
+            part = Part.of(rows)
             part.write(plan.parts / f"{number:06}.parquet", plan.recipe)
             summary.images += len(part.files)
             summary.bad.update(part.bad)
@@ -208,14 +211,23 @@ class Begun:
     parts: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """So many files, in order: those with an embedding, and the bad ones."""
+    """So many files, in order: those with an embedding, (n, width), and the bad ones."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.bad = {name: found for name, found in rows if isinstance(found, str)}
+    files: Sequence[str]
+    embeddings: NDArray[np.float32]
+    bad: Mapping[str, str]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Part:
+        """That of *rows*."""
         good = [(name, found) for name, found in rows if not isinstance(found, str)]
-        self.files = [name for name, _ in good]
-        self.embeddings = np.array([found for _, found in good], np.float32)
+        return cls(
+            files=[name for name, _ in good],
+            embeddings=np.array([found for _, found in good], np.float32),
+            bad={name: found for name, found in rows if isinstance(found, str)},
+        )
 
     def table(self, recipe: Mapping[str, object]) -> pa.Table:
         """The files with their embeddings; the bad ones are in its metadata."""
@@ -231,7 +243,7 @@ class Part:
         import pyarrow.parquet as pq
 
         with whole(path) as partial:
-            pq.write_table(self.table(recipe), partial)
+            pq.write_table(self.table(recipe), partial, **WRITTEN)
 
 
 def _noted(recipe: Mapping[str, object], bad: Mapping[str, str]) -> dict[bytes, bytes]:
@@ -290,7 +302,7 @@ def _join(plan: Plan, summary: Summary) -> None:
         msg = f"{plan.folder}: no picture could be read; the first: {name}: {reason}"
         raise UsageError(msg)
     schema = pq.read_schema(full[0]).with_metadata(_noted(plan.recipe, summary.bad))
-    with whole(plan.out) as partial, pq.ParquetWriter(partial, schema) as writer:
+    with whole(plan.out) as partial, pq.ParquetWriter(partial, schema, **WRITTEN) as writer:
         for path in full:
             writer.write_table(pq.read_table(path).replace_schema_metadata(schema.metadata))
     shutil.rmtree(plan.parts)

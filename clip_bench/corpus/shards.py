@@ -10,13 +10,13 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clip_bench import jsonfile, places
 from clip_bench.corpus.sources import Unit
-from clip_bench.embed import Part
+from clip_bench.embed import WRITTEN, Part
 from clip_bench.errors import UsageError
 from clip_bench.places import Place
 
@@ -39,26 +39,42 @@ class Shard:
 
 @dataclass(slots=True)
 class Gathering:
-    """The rows of a unit that have come."""
+    """The rows of a unit that have come, some of them twice where a node died after it had told."""
 
-    rows: dict[int, tuple[str, Any]] = field(default_factory=dict)
+    tables: list[pa.Table] = field(default_factory=list)
+    seen: set[int] = field(default_factory=set)
     count: int | None = None  # once its last row has come
 
-    def add(self, told: Mapping[str, Any]) -> None:
-        """A row of :data:`clip_bench.corpus.work.EMBEDDINGS`; one that came before is the same."""
-        name, wrong = (told[key].decode("utf-8", "surrogateescape") for key in ("name", "wrong"))
-        self.rows[told["row"]] = (name, wrong or np.frombuffer(told["embedding"], np.float32))
-        if told["last"]:
-            self.count = told["row"] + 1
+    def add(self, rows: pa.Table) -> None:
+        """Rows of :data:`clip_bench.corpus.work.EMBEDDINGS` that are of this unit."""
+        self.tables.append(rows)
+        self.seen.update(rows["row"].to_pylist())
+        for last in rows.filter(rows["last"])["row"].to_pylist():
+            self.count = last + 1
 
     @property
     def whole(self) -> bool:
         """Whether all have come."""
-        return len(self.rows) == self.count
+        return len(self.seen) == self.count
 
     def part(self) -> Part:
-        """All of them, in order."""
-        return Part([self.rows[row] for row in sorted(self.rows)])
+        """All of them, in order, each once."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        table = pa.concat_tables(self.tables)
+        table = table.take(np.unique(table["row"].to_numpy(), return_index=True)[1])
+        fine = pc.equal(pc.binary_length(table["wrong"]), 0)
+        good, bad = table.filter(fine), table.filter(pc.invert(fine))
+        names, reasons = (
+            [each.decode("utf-8", "surrogateescape") for each in bad[key].to_pylist()] for key in ("name", "wrong")
+        )
+        held = np.frombuffer(b"".join(good["embedding"].to_pylist()), np.float32)
+        return Part(
+            files=good["name"].cast(pa.string()).to_pylist(),
+            embeddings=held.reshape(len(good), -1) if len(good) else held,
+            bad=dict(zip(names, reasons, strict=True)),
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,18 +130,19 @@ class Shards:
         Raises:
             UsageError: a worker embedded by another artifact, or a shard cannot be written.
         """
-        for told in rows.to_pylist():
-            number, artifact = told["unit"], told["artifact"]
+        for artifact in rows["artifact"].unique().to_pylist():
             if self.recipe.setdefault("artifact", artifact) != artifact:
                 msg = (
                     f"a node embeds with artifact {artifact}, others did with {self.recipe['artifact']}: their packages "
                     "differ; install the same ones, and give another -o"
                 )
                 raise UsageError(msg)
+        units = rows["unit"].to_numpy()
+        for number in map(int, np.unique(units)):
             if number in self.written:  # a node died after it had told: it was told again
                 continue
             gathering = self.under_way.setdefault(number, Gathering())
-            gathering.add(told)
+            gathering.add(rows.filter(units == number))
             if gathering.whole:
                 yield self._write(number, self.under_way.pop(number).part())
                 if time.monotonic() - self._kept > KEPT_S:
@@ -150,7 +167,7 @@ class Shards:
         held = b""
         if part.files:
             stream = pa.BufferOutputStream()
-            pq.write_table(part.table(self.recipe), stream)
+            pq.write_table(part.table(self.recipe), stream, **WRITTEN)
             held = stream.getvalue().to_pybytes()
             _put(self.out / self.name(number), held)
         self.written[number] = Shard(
