@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MANIFEST = "_manifest.json"  # readers of a folder of Parquet pass over what begins so
 LAYOUT = 1
 KEPT_S = 10.0  # between two times that the manifest is written, at the least
+PAUSES = 50  # times as long as it takes, at the least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class Shards:
     recipe: dict[str, object]
     written: dict[int, Shard] = field(default_factory=dict)
     under_way: dict[int, Gathering] = field(default_factory=dict)
-    _kept: float = 0.0
+    _again: float = 0.0  # when the manifest may be written again
 
     @classmethod
     def begun(cls, out: Place, units: Sequence[Unit], recipe: Mapping[str, object]) -> Shards:
@@ -145,11 +146,12 @@ class Shards:
             gathering.add(rows.filter(units == number))
             if gathering.whole:
                 yield self._write(number, self.under_way.pop(number).part())
-                if time.monotonic() - self._kept > KEPT_S:
+                if time.monotonic() >= self._again:
                     self.keep()
 
     def keep(self) -> None:
         """Write the manifest."""
+        began = time.monotonic()
         found = {
             "layout": LAYOUT,
             "complete": not self.left,
@@ -158,7 +160,7 @@ class Shards:
             "shards": {str(number): asdict(self.written[number]) for number in sorted(self.written)},
         }
         _put(self.out / MANIFEST, json.dumps(found, indent=1).encode())
-        self._kept = time.monotonic()
+        self._again = began + max(KEPT_S, PAUSES * (time.monotonic() - began))
 
     def _write(self, number: int, part: Part) -> Shard:
         import pyarrow as pa

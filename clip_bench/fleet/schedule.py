@@ -79,8 +79,10 @@ class Schedule:
         busy = {place.host for _, place in self.under_way.values()}
         now = self.clock()
         for place in nodes:
+            if place.host in busy or self.resting.get(place.id, now) > now:
+                continue
             cell = next((each for each in self.waiting if each.target in place.offers), None)
-            if cell is not None and place.host not in busy and self.resting.get(place.id, now) <= now:
+            if cell is not None:
                 self.waiting.remove(cell)
                 busy.add(place.host)
                 self.under_way[self.cluster.send(place, self.task(cell))] = cell, place

@@ -27,6 +27,7 @@ SCRIPTS = (
     "rewrites",
     "pages",
     "archive",
+    "scale",
     "rebuilt",
     "kills",
 )
@@ -326,6 +327,37 @@ def test_a_fleet_is_synthetic_and_says_so(claim, tmp_path):
 @pytest.mark.parametrize(("found", "expected"), [(60.0, "holds"), (60.1, "does not hold")])
 def test_a_fleet_is_bound_by_seconds_and_memory(claim, found, expected):
     assert verdicts([claim("archive").told("seconds", found, 60.0, 1)]) == [expected]
+
+
+def test_the_page_on_a_billion_pictures_is_what_the_runs_make(claim, pytestconfig):
+    page = (pytestconfig.rootpath / "docs" / "scale.md").read_text(encoding="utf-8")
+
+    assert claim("scale").table() in page
+
+
+def test_nodes_hours_and_pictures_follow_from_a_rate(claim):
+    rate = claim("scale").Rate(case="x", encode=100.0, node=50.0)
+
+    assert rate.node_hours(180_000) == 1.0
+    assert [rate.nodes(180_000, hours) for hours in (1, 0.5, 0.4)] == [1, 2, 3]
+
+
+def test_a_head_is_measured_on_what_it_does(claim, tmp_path):
+    script = claim("scale")
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+
+    rate, size = script.gathered(tmp_path / "one", 1)
+    seconds, held = script.manifest(tmp_path / "two", 10 * script.SHARD)
+    cell_s, journal = script.scheduled(tmp_path / "three", 5, 12)
+
+    assert rate > 0
+    assert 4 * script.WIDTH < size < 5 * script.WIDTH
+    assert seconds > 0
+    assert 10 * 64 < held < 10 * 300
+    assert cell_s > 0
+    assert journal > 1000
+    assert len(list((tmp_path / "one").glob("*.parquet"))) == 1
 
 
 A, B = ("a", Outcome.OK), ("b", Outcome.SKIPPED)

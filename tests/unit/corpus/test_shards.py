@@ -229,6 +229,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, units, told, tabl
 
 def test_the_manifest_is_kept_while_it_goes_on(tmp_path, units, told, table, monkeypatch):
     monkeypatch.setattr(module, "KEPT_S", 0)
+    monkeypatch.setattr(module, "PAUSES", 0)
     kept = []
 
     def looked(left):
