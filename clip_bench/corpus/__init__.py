@@ -40,6 +40,7 @@ def run(
         summary.bad.update(shard.bad)
     progress(summary.before + len(summary.bad))
     began, tries = time.perf_counter(), 0
+    shards.keep()  # whose folder it is, and whether it can be written
     try:
         while shards.left:
             before = len(shards.written)
@@ -59,8 +60,7 @@ def run(
                     f"a node died, or a process on it ({exc}); {len(shards.left)} shards are left, and go on without it"
                 )
     finally:
-        if shards.written:
-            shards.keep()
+        shards.keep()
     summary.seconds = time.perf_counter() - began
     if not summary.images + summary.before:
         name, reason = next(iter(summary.bad.items()))

@@ -94,13 +94,17 @@ class Shards:
         """Those that the manifest in *out* lists, or none; *recipe* lacks what the workers tell.
 
         Raises:
-            UsageError: they are of another recipe or of other pictures, or *out* or its manifest cannot be read.
+            UsageError: they are of another recipe or of other pictures, *out* has Parquet files of somebody else, or it or its
+            manifest cannot be read.
         """
         made = cls(out=out, units=units, recipe=dict(recipe))
         path = out / MANIFEST
         if not path.exists():
+            if out.is_dir() and (found := places.inside(out, "*.parquet")):
+                msg = f"{found[0]} is in no manifest of clip-bench: give an empty folder as -o"
+                raise UsageError(msg)
             return made
-        found = jsonfile.load(path, "remove it, and every shard is made again")
+        found = jsonfile.load(path, "give another -o")
         try:
             before, same = dict(found["recipe"]), found["units"] == made._digest()
             made.written = {int(number): Shard(**told) for number, told in found["shards"].items()}

@@ -163,6 +163,13 @@ def test_another_recipe_is_refused(tmp_path, units, told, table, change):
         begun(tmp_path, units, **change)
 
 
+def test_a_folder_of_somebody_elses_tables_is_refused(tmp_path, units):
+    (tmp_path / "000000.parquet").write_bytes(b"mine")
+
+    with pytest.raises(UsageError, match=r"000000\.parquet is in no manifest of clip-bench: give an empty folder"):
+        begun(tmp_path, units)
+
+
 def test_other_pictures_are_refused(tmp_path, units, told, table):
     corpus.run(begun(tmp_path, units), all_of(told, table))
 
