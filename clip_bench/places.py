@@ -116,9 +116,24 @@ class Remote:
                 raise OSError(errno.EINVAL, "no regular file", self.uri)
             if (told.get("size") or 0) > most:
                 raise OSError(errno.EINVAL, f"{told['size']} bytes: more than {most} are not read", self.uri)
-            block = STREAMED.get(urlsplit(self.path).scheme)
-            with self.system.open(self.path, "rb", **({} if block is None else {"block_size": block})) as file:
+            with self._open() as file:
                 return files.parts(file, self.uri, most)
+
+    @contextmanager
+    def opened(self, *, seekable: bool = False) -> Iterator[IO[bytes]]:
+        """What the file holds, bit by bit; not every web server has a *seekable* one.
+
+        Raises:
+            UsageError: it cannot be reached, then or later.
+        """
+        with self.reached():
+            file = self._open(seekable=seekable)
+        with file, io.BufferedReader(_Stream(self, file)) as stream:
+            yield stream
+
+    def _open(self, *, seekable: bool = False) -> Any:  # noqa: ANN401  of fsspec, which has no types
+        block = None if seekable else STREAMED.get(urlsplit(self.path).scheme)
+        return self.system.open(self.path, "rb", **({} if block is None else {"block_size": block}))
 
     @property
     def _pure(self) -> PurePosixPath:
@@ -243,17 +258,15 @@ def read(place: Place, most: int = files.LARGEST) -> bytes:
 
 
 @contextmanager
-def opened(place: Place) -> Iterator[IO[bytes]]:
-    """The file at *place*, to be read bit by bit, however large it is.
+def opened(place: Place, *, seekable: bool = False) -> Iterator[IO[bytes]]:
+    """The file at *place*, to be read bit by bit, however large it is, in any order where it has to be *seekable*.
 
     Raises:
         OSError: it is no regular file, or cannot be opened; ``strerror`` says which.
         UsageError: it is elsewhere, and cannot be reached.
     """
     if isinstance(place, Remote):
-        with place.reached():
-            file = place.system.open(place.path, "rb")
-        with file, io.BufferedReader(_Stream(place, file)) as stream:
+        with place.opened(seekable=seekable) as stream:
             yield stream
     else:
         with files.opened(place) as stream:

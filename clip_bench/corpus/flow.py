@@ -94,10 +94,10 @@ def _rows(units: Mapping[int, Unit], task: Task, sessions: int) -> Iterator[pa.T
             .map_batches(work.decode, batch_size=1, batch_format="pyarrow", num_cpus=1, fn_args=(told,))
             .map_batches(
                 work.Encode,
-                batch_size=work.CALLS * task.batch,
+                batch_size=task.rows,
                 batch_format="pyarrow",
                 fn_constructor_args=(told,),
-                compute=ActorPoolStrategy(size=sessions),
+                compute=ActorPoolStrategy(size=sessions, max_tasks_in_flight_per_actor=2),  # one of them waits
                 num_cpus=0,
                 resources={str(task.case.target): 1},
             )

@@ -172,7 +172,7 @@ def _parquet(path: Place) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
     number = 0
-    with places.opened(path) as stream, pq.ParquetFile(stream) as table:
+    with places.opened(path, seekable=True) as stream, pq.ParquetFile(stream) as table:
         column = parquet.called(table.schema_arrow.names, parquet.PICTURE)
         if not column:
             msg = f"columns {', '.join(table.schema_arrow.names)}; needs one of {', '.join(parquet.PICTURE)}"

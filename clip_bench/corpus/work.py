@@ -22,7 +22,8 @@ from clip_bench.fleet.node import THREADS, restored
 from clip_bench.settings import Settings
 from clip_bench.specs import Case, Rewrite
 
-CALLS = 8  # of an encoder at once: its last one is filled up
+CALLS = (2, 8)  # of an encoder at once, at the least and the most: the last one is filled up
+HELD = 64 << 20  # bytes of pixels that go to an encoder at once, if they are no fewer calls
 WHOSE = [  # the columns that tell of which picture a row is
     pa.field("unit", pa.int64()),
     pa.field("row", pa.int64()),
@@ -43,6 +44,13 @@ class Task:
     batch: int
     preprocess: str
     threads: int | None
+
+    @property
+    def rows(self) -> int:
+        """Pictures that go to an encoder at once."""
+        least, most = CALLS
+        size = 3 * self.case.model.image_size**2 * np.dtype(np.float32).itemsize * self.batch
+        return self.batch * min(max(HELD // size, least), most)
 
     @property
     def transform(self) -> Transform:

@@ -78,6 +78,13 @@ def test_pixels_go_as_the_cell_takes_them(pictures, task):
         assert {row["unit"] for row in rows} == {3}
 
 
+@pytest.mark.parametrize(("batch", "pixels", "expected"), [(4, 64, 32), (16, 224, 96), (64, 224, 128), (1, 224, 8)])
+def test_no_more_pixels_wait_for_an_encoder_than_a_few_calls_have(task, batch, pixels, expected):
+    case = replace(task.case, model=replace(task.case.model, image_size=pixels))
+
+    assert replace(task, case=case, batch=batch).rows == expected
+
+
 def test_a_session_that_cannot_be_opened_is_told(task, monkeypatch):
     @contextmanager
     def missing(*_, **__):
