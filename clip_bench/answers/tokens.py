@@ -7,6 +7,7 @@ import io
 import lzma
 import re
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ LARGEST = 1 << 20  # bytes of an npz, packed and unpacked: a hundred times what 
 # What numpy and zipfile raise on a damaged file: RuntimeError asks for a password, or knows no such compression.
 DAMAGE = (
     OSError, ValueError, TypeError, LookupError, EOFError, AttributeError, RuntimeError, OverflowError, SyntaxError, struct.error,
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError,
 )  # fmt: skip
 LONGEST = 100  # characters of a text that stand in a file's name
 
