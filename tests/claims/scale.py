@@ -33,7 +33,9 @@ HEADS = (
     "Encode (images/s)",
     "With decoding (images/s)",
     "Node-hours for 10⁹",
+    "Dollars for 10⁹",
     "Nodes for 10⁹ in a day",
+    "Dollars for 10¹¹",
     "Nodes for 10¹¹ in 30 days",
 )
 
@@ -84,8 +86,8 @@ def rates() -> list[Rate]:
     return sorted(found, key=lambda each: -each.encode)
 
 
-def table() -> str:
-    """The table of docs/scale.md."""
+def table(price: float = PRICE) -> str:
+    """The table of docs/scale.md, at so many dollars of an hour of a node."""
     from tabulate import tabulate
 
     few, many = PICTURES
@@ -95,23 +97,14 @@ def table() -> str:
             f"{each.encode:.1f}",
             f"{each.node:.1f}",
             f"{each.node_hours(few):,.0f}",
+            f"{price * each.node_hours(few):,.0f}",
             f"{each.nodes(few, DAY_H):,}",
+            f"{price * each.node_hours(many):,.0f}",
             f"{each.nodes(many, 30 * DAY_H):,}",
         )
         for each in rates()
     ]
-    return tabulate(rows, headers=HEADS, tablefmt="pipe", disable_numparse=True, colalign=("left", *("right",) * 5))
-
-
-def costs(price: float) -> str:
-    """What the fastest and the slowest cell cost at so many dollars of an hour of a node."""
-    found = rates()
-    told = [
-        f"{each.case}: ${price * each.node_hours(few):,.0f} for 10⁹, ${price * each.node_hours(many):,.0f} for 10¹¹"
-        for each in (found[0], found[-1])
-        for few, many in (PICTURES,)
-    ]
-    return f"At ${price:.2f} for an hour of a node, an assumption:\n" + "\n".join(told) + "\n"
+    return tabulate(rows, headers=HEADS, tablefmt="pipe", disable_numparse=True, colalign=("left", *("right",) * 7))
 
 
 def gathered(folder: Path, units: int) -> tuple[float, float]:
@@ -252,5 +245,5 @@ def head() -> Iterator[verdict.Row]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{table()}\n\n{costs(float(sys.argv[1]) if len(sys.argv) > 1 else PRICE)}\n")
+    sys.stdout.write(f"{table(float(sys.argv[1]) if len(sys.argv) > 1 else PRICE)}\n\n")
     sys.exit(verdict.show(list(head())))
