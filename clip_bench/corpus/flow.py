@@ -30,12 +30,15 @@ def embedded(units: Mapping[int, Unit], *, task: Task, address: str) -> Iterator
 
     Raises:
         GoneError: one of these nodes died, whose session Ray would wait for, or what it held is lost.
-        UnavailableError: no node offers the target, or Ray is not installed.
+        UnavailableError: no node offers the target, or none a processor, or Ray is not installed.
         ClipBenchError: there is no cluster, or a worker cannot do what it is asked.
     """
     target = str(task.case.target)
     with cluster.connected(address, package=True) as nodes:
         holders = offering(nodes.nodes, target)
+        if not nodes.processors():  # for which Ray would wait
+            msg = "no node of the cluster has a processor to decode with: ray start --num-cpus N"
+            raise UnavailableError(msg)
         yield from watched(_rows(units, task, len(holders)), lambda: holders - {each.id for each in nodes.nodes()})
 
 

@@ -119,6 +119,12 @@ class Cluster:
             key=lambda each: (each.host, each.id),
         )
 
+    def processors(self) -> float:
+        """How many the nodes give to tasks."""
+        import ray
+
+        return float(ray.cluster_resources().get("CPU", 0))
+
     def send(self, place: Node, task: Task) -> Any:  # noqa: ANN401  Ray's handle
         """Have *place* measure the cell of *task*; a handle for :meth:`ended` and :meth:`told`."""
         import ray

@@ -1,6 +1,8 @@
 """Which nodes hold a session, and what is noticed when one is gone."""
 
+from contextlib import nullcontext
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,3 +63,12 @@ def test_what_goes_wrong_on_a_node_is_raised_here():
 
     with pytest.raises(TimeoutError):
         list(flow.watched(rows(), lambda: {"a"}))
+
+
+def test_a_cluster_without_processors_is_told_since_it_would_wait_for_them(monkeypatch):
+    told = SimpleNamespace(nodes=lambda: [node("a", "torch-cpu")], processors=lambda: 0.0)
+    monkeypatch.setattr(flow.cluster, "connected", lambda *_, **__: nullcontext(told))
+    task = SimpleNamespace(case=SimpleNamespace(target="torch-cpu"))
+
+    with pytest.raises(UnavailableError, match="has a processor to decode with: ray start --num-cpus N"):
+        next(flow.embedded({}, task=task, address="127.0.0.1:1"))
