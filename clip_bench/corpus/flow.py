@@ -80,7 +80,6 @@ def watched(rows: Iterator[pa.Table], lost: Callable[[], object]) -> Iterator[pa
 
 
 def _rows(units: Mapping[int, Unit], task: Task, sessions: int) -> Iterator[pa.Table]:
-    import ray
     from ray.data import ActorPoolStrategy, DataContext, from_items
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it tells is told below
@@ -107,15 +106,28 @@ def _rows(units: Mapping[int, Unit], task: Task, sessions: int) -> Iterator[pa.T
             .iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
         )
     except Exception as exc:
-        several = list(_causes(exc))
-        raises = ray.exceptions
-        gone = (raises.RayActorError, raises.WorkerCrashedError, raises.ObjectLostError, raises.OutOfMemoryError)
-        if told_us := [each for each in several if isinstance(each, ClipBenchError)]:
-            raise ClipBenchError(said(getattr(told_us[0], "cause", None) or told_us[0])) from exc
-        if lost := [each for each in several if isinstance(each, (*gone, raises.NodeDiedError))]:
-            raise GoneError(said(lost[0])) from exc
-        msg = f"{type(several[-1]).__name__} on a node: {said(several[-1])}"
-        raise ClipBenchError(msg) from exc
+        raise ours(exc) from exc
+
+
+def ours(exc: Exception) -> Exception:
+    """What Ray raised in our words: :class:`GoneError` where a node or a process died, else what a worker could not do."""
+    from ray import exceptions
+
+    several = list(_causes(exc))
+    gone = (
+        exceptions.RayActorError,
+        exceptions.WorkerCrashedError,
+        exceptions.ObjectLostError,
+        exceptions.OutOfMemoryError,
+        exceptions.NodeDiedError,
+    )
+    for each in several:
+        if isinstance(each, ClipBenchError):
+            return ClipBenchError(said(getattr(each, "cause", None) or each))
+    for each in several:
+        if isinstance(each, gone):
+            return GoneError(said(each))
+    return ClipBenchError(f"{type(several[-1]).__name__} on a node: {said(several[-1])}")
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

@@ -5,9 +5,10 @@ from threading import Event
 from types import SimpleNamespace
 
 import pytest
+from ray import exceptions
 
 from clip_bench.corpus import flow
-from clip_bench.errors import UnavailableError
+from clip_bench.errors import ClipBenchError, UnavailableError
 from clip_bench.fleet.cluster import GoneError, Node
 
 
@@ -72,3 +73,29 @@ def test_a_cluster_without_processors_is_told_since_it_would_wait_for_them(monke
 
     with pytest.raises(UnavailableError, match="has a processor to decode with: ray start --num-cpus N"):
         next(flow.embedded({}, task=task, address="127.0.0.1:1"))
+
+
+def failed(cause):
+    """What Ray raises here for *cause*, which was raised there."""
+    return exceptions.RayTaskError("decode", "Traceback ...", cause).as_instanceof_cause()
+
+
+def test_what_a_worker_cannot_do_is_told_in_its_own_words():
+    told = flow.ours(failed(UnavailableError("no weights here\nFailed to apply UDF")))
+
+    assert type(told) is ClipBenchError
+    assert str(told) == "no weights here"
+
+
+def test_what_nobody_foresaw_is_told_with_its_kind():
+    assert str(flow.ours(failed(ZeroDivisionError("by zero")))) == "ZeroDivisionError on a node: by zero"
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [exceptions.ActorDiedError(), exceptions.WorkerCrashedError(), exceptions.NodeDiedError("node")],
+    ids=list("abc"),
+)
+def test_a_death_is_a_death(raised):
+    assert isinstance(flow.ours(raised), GoneError)
+    assert isinstance(flow.ours(RuntimeError("wrapped")), ClipBenchError)

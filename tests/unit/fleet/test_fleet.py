@@ -230,12 +230,3 @@ def test_a_corpus_with_a_node_killed_in_it_has_every_picture_once_as_one_machine
     assert f"Total images: {PICTURES - 1}" in told
     assert "left out: 3/0010.bmp: no picture of a known format" in told
     assert "Traceback" not in told + errors
-
-
-def test_what_a_node_cannot_open_is_one_line(fleet, embed, tmp_path):
-    with embed("--ray", fleet.address, "-o", tmp_path / "out", "--model", "vit_b_32_openai") as process:
-        _, errors = process.communicate(timeout=LONGEST_S)
-
-    assert process.returncode != 0
-    assert "weights" in errors.splitlines()[-1]
-    assert "Traceback" not in errors
