@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -79,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except ClipBenchError as exc:
         return _failed(str(exc))
+    except KeyboardInterrupt:
+        _failed("interrupted; what is written is kept")
+        return 128 + signal.SIGINT
     except BrokenPipeError:  # as of `| head`; Python flushes once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

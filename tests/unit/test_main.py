@@ -142,3 +142,13 @@ def test_nothing_heavy_is_loaded_before_it_is_needed(module):
 @pytest.mark.skipif("TOX_ENV_NAME" not in os.environ, reason="only tox installs the wheel: tox run -e tests")
 def test_tox_tests_the_wheel_and_not_the_checkout(pytestconfig):
     assert not Path(clip_bench.__file__).is_relative_to(pytestconfig.rootpath / "clip_bench")
+
+
+def test_an_interruption_is_one_line(monkeypatch, capsys, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("clip_bench.embed.listed", interrupted)
+
+    assert main(["embed", str(tmp_path), "-o", str(tmp_path / "out.parquet")]) == 130
+    assert capsys.readouterr().err == "clip-bench: interrupted; what is written is kept\n"
