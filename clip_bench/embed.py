@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clip_bench import preprocess
 from clip_bench.data import folders
 from clip_bench.encoder import Embed
 from clip_bench.errors import UsageError
 from clip_bench.files import below, whole
+from clip_bench.specs import Case, Rewrite
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +37,7 @@ AHEAD = 2  # batches that are decoded before they are needed
 WRITTEN: dict[str, Any] = {
     "use_dictionary": ["file"]
 }  # no two embeddings are alike: to look for that takes as long as to write
+ODD_NAME = "its name is no UTF-8, which Parquet takes alone: rename it"
 NOTE = b"clip_bench"  # the key of the schema's metadata
 
 Transform = Callable[[bytes], NDArray[Any]]
@@ -189,17 +192,34 @@ def halves(plan: Plan, encode: Embed, names: Sequence[str], clock: Callable[[], 
     return Halves(preprocess_s=preprocess_s, inference_s=(clock() - began) / count)
 
 
-def _read(folder: Path, name: str, transform: Transform) -> NDArray[Any] | str:
-    """The picture called *name* as the model takes it, or why there is none."""
+def transform_of(case: Case, name: str) -> Transform:
+    """The preprocessing *name*, from a picture's file to what *case* takes; raises as :func:`preprocess.transform`."""
+    return preprocess.transform(name, case.model, pixels=Rewrite.FOLDED in case.variant.rewrites)
+
+
+def stored(name: str, read: Callable[..., bytes], *where: object) -> bytes | str:
+    """What *read* finds *where* the picture called *name* lies, or why there is none."""
     try:
         name.encode()
-        return transform(folders.stored(folder / name))
+        return read(*where)
     except UnicodeEncodeError:
-        return "its name is no UTF-8, which Parquet takes alone: rename it"
+        return ODD_NAME
     except OSError as exc:
         return exc.strerror or str(exc)
+
+
+def pixels_of(held: bytes | str, transform: Transform) -> NDArray[Any] | str:
+    """The picture in *held* as the model takes it, or why there is none."""
+    if isinstance(held, str):
+        return held
+    try:
+        return transform(held)
     except UsageError as exc:
         return str(exc)
+
+
+def _read(folder: Path, name: str, transform: Transform) -> NDArray[Any] | str:
+    return pixels_of(stored(name, folders.stored, folder / name), transform)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from clip_bench.commands import choosing, needs, tell
 from clip_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from clip_bench.embed import Plan
     from clip_bench.specs import Case
 
 HELP = "embed a folder of pictures: any cell, decoding beside inference, resumed where it stopped"
@@ -55,18 +54,21 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Embed; the exit status is 1 where files were left out."""
-    from clip_bench import embed, encoder
-    from clip_bench.finding import Embedding
-    from clip_bench.report.embedding import page
-
     if options.workers is not None and options.workers < 1:
         msg = f"--workers {options.workers}: at least 1"
         raise UsageError(msg)
     needs("embed", "pyarrow", "tqdm")
+    return _on_fleet(options) if options.ray else _here(options)
+
+
+def _here(options: argparse.Namespace) -> int:
+    """Embed on this machine."""
     from tqdm import tqdm
 
-    if options.ray:
-        return _on_fleet(options)
+    from clip_bench import embed, encoder
+    from clip_bench.finding import Embedding
+    from clip_bench.report.embedding import page
+
     if options.shard is not None:
         msg = "--shard is of a corpus: give --ray with it"
         raise UsageError(msg)
@@ -79,7 +81,14 @@ def run(options: argparse.Namespace) -> int:
     choosing.alone(several)
     case = several[0].image
     with encoder.opened(case, settings, batch=options.batch, instances=settings.threads) as opened:
-        plan = _plan(options, case, opened.artifact.key, settings.threads)
+        plan = embed.Plan(
+            folder=options.source,
+            out=options.out,
+            recipe=_recipe(options, case) | {"artifact": opened.artifact.key},
+            transform=embed.transform_of(case, options.preprocess),
+            batch=options.batch,
+            workers=options.workers or settings.threads,
+        )
         with tqdm(total=len(names), unit=" files", disable=None) as bar:  # None: not where stderr is no terminal
             summary = embed.run(plan, opened, bar.update)
         good = [name for name in names if name not in summary.bad][:SOME]
@@ -116,8 +125,8 @@ def _on_fleet(options: argparse.Namespace) -> int:
     from clip_bench.corpus.shards import Shards
     from clip_bench.corpus.work import Task
 
-    if options.halves or options.json or options.reports:
-        msg = "--halves, --json and --reports tell of one machine: leave them out with --ray"
+    if options.workers or options.halves or options.json or options.reports:
+        msg = "--workers, --halves, --json and --reports are of one machine: leave them out with --ray"
         raise UsageError(msg)
     most = SHARD if options.shard is None else options.shard
     if most < 1:
@@ -128,11 +137,10 @@ def _on_fleet(options: argparse.Namespace) -> int:
     several = choosing.chosen(options, settings, here=False)
     choosing.alone(several)
     case = several[0].image
-    recipe = {"case": case.id, "batch": options.batch, "preprocess": options.preprocess}
     task = Task(
         case=case, settings=settings, batch=options.batch, preprocess=options.preprocess, threads=options.threads
     )
-    shards = Shards.begun(places.of(options.out), units, recipe)
+    shards = Shards.begun(places.of(options.out), units, _recipe(options, case))
     with tqdm(unit=" files", disable=None) as bar:  # None: not where stderr is no terminal
         summary = corpus.run(shards, partial(flow.embedded, task=task, address=options.ray), bar.update, bar.write)
     tell(summary.lines())
@@ -140,17 +148,6 @@ def _on_fleet(options: argparse.Namespace) -> int:
     return int(bool(summary.bad))
 
 
-def _plan(options: argparse.Namespace, case: Case, artifact: str, threads: int) -> Plan:
-    from clip_bench import embed, preprocess
-    from clip_bench.specs import Rewrite
-
-    told = {"case": case.id, "batch": options.batch, "artifact": artifact, "preprocess": options.preprocess}
-    pixels = Rewrite.FOLDED in case.variant.rewrites
-    return embed.Plan(
-        folder=options.source,
-        out=options.out,
-        recipe=told,
-        transform=preprocess.transform(options.preprocess, case.model, pixels=pixels),
-        batch=options.batch,
-        workers=options.workers or threads,
-    )
+def _recipe(options: argparse.Namespace, case: Case) -> dict[str, object]:
+    """What the rows depend on, as far as it is known before the cell is built."""
+    return {"case": case.id, "batch": options.batch, "preprocess": options.preprocess}

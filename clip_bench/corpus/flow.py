@@ -7,6 +7,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clip_bench.corpus import work
@@ -20,6 +21,7 @@ from clip_bench.plain import said
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PACKAGE = Path(work.__file__).parents[1]  # which the nodes shall have as it is here
 PATIENCE_S = 30.0  # for a node that offers the target: it may be starting, or starting again
 LOOK_S = 1.0  # between two looks at which nodes live
 BLOCK = 16 << 20  # bytes of pixels that go from one worker to another at once
@@ -34,7 +36,7 @@ def embedded(units: Mapping[int, Unit], *, task: Task, address: str) -> Iterator
         ClipBenchError: there is no cluster, or a worker cannot do what it is asked.
     """
     target = str(task.case.target)
-    with cluster.connected(address, package=True) as nodes:
+    with cluster.connected(address, PACKAGE.parent, [PACKAGE.name]) as nodes:
         holders = offering(nodes.nodes, target)
         if not nodes.processors():  # for which Ray would wait
             msg = "no node of the cluster has a processor to decode with: ray start --num-cpus N"

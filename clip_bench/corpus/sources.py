@@ -5,6 +5,7 @@ Who plans lists units without reading one picture; who works reads the unit that
 
 from __future__ import annotations
 
+import errno
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,6 @@ BROKEN = (
     zlib.error,
     LZMAError,
 )
-ODD_NAME = "its name is no UTF-8, which Parquet takes alone: rename it"
 
 Row = tuple[str, bytes | str]  # a picture's name, and what its file holds or what is wrong with it
 
@@ -67,7 +67,7 @@ class Unit:
         """
         if self.kind is Kind.FILES:
             for name in self.names:
-                yield name, _read(self.root, name)
+                yield name, embed.stored(name, places.read, _below(self.root, name), folders.LARGEST)
             return
         (name,) = self.names
         found = False
@@ -135,36 +135,27 @@ def _below(root: str, name: str) -> Place:
     return places.of(root) / name
 
 
-def _read(root: str, name: str) -> bytes | str:
-    try:
-        name.encode()
-        return places.read(_below(root, name), folders.LARGEST)
-    except UnicodeEncodeError:
-        return ODD_NAME
-    except OSError as exc:
-        return exc.strerror or str(exc)
-
-
 def _tar(path: Place) -> Iterator[Row]:
-    """The pictures among the members, whatever else a sample has."""
+    """The pictures among the members, whatever else a sample has; hidden ones are passed over, as in a folder."""
     with places.opened(path) as stream, tarfile.open(fileobj=stream, mode="r|*") as shard:
         for member in shard:
-            if PurePosixPath(member.name).suffix.lower() in embed.SUFFIXES and not member.isdir():
-                yield member.name, _member(shard, member)
+            name = PurePosixPath(member.name)  # without the ./ that tar may put before
+            hidden = any(part.startswith(".") for part in name.parts)
+            if name.suffix.lower() in embed.SUFFIXES and not (hidden or member.isdir()):
+                yield str(name), embed.stored(str(name), _member, shard, member)
 
 
-def _member(shard: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | str:
-    try:
-        member.name.encode()
-    except UnicodeEncodeError:
-        return ODD_NAME
+def _member(shard: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """OSError where there is no such file in the shard, as :func:`clip_bench.files.read`."""
     if not member.isreg():
-        return "no regular file"
+        raise OSError(errno.EINVAL, "no regular file")
     if member.size > folders.LARGEST:
-        return f"{member.size} bytes: more than {folders.LARGEST} are not read"
+        raise OSError(errno.EINVAL, f"{member.size} bytes: more than {folders.LARGEST} are not read")
     file = shard.extractfile(member)
     held = b"" if file is None else file.read()
-    return held if len(held) == member.size else "the shard ends in it"
+    if len(held) != member.size:
+        raise OSError(errno.EINVAL, "the shard ends in it")
+    return held
 
 
 def _parquet(path: Place) -> Iterator[Row]:

@@ -14,13 +14,13 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 
-from clip_bench import encoder, machine, preprocess
+from clip_bench import embed, encoder, machine
 from clip_bench.corpus.sources import Unit
 from clip_bench.embed import Transform
-from clip_bench.errors import ClipBenchError, UsageError
+from clip_bench.errors import ClipBenchError
 from clip_bench.fleet.node import THREADS, restored
 from clip_bench.settings import Settings
-from clip_bench.specs import Case, Rewrite
+from clip_bench.specs import Case
 
 CALLS = (2, 8)  # of an encoder at once, at the least and the most: the last one is filled up
 HELD = 64 << 20  # bytes of pixels that go to an encoder at once, if they are no fewer calls
@@ -52,13 +52,6 @@ class Task:
         size = 3 * self.case.model.image_size**2 * np.dtype(np.float32).itemsize * self.batch
         return self.batch * min(max(HELD // size, least), most)
 
-    @property
-    def transform(self) -> Transform:
-        """From a picture's file to what the cell takes."""
-        return preprocess.transform(
-            self.preprocess, self.case.model, pixels=Rewrite.FOLDED in self.case.variant.rewrites
-        )
-
 
 def planned(units: Mapping[int, Unit]) -> list[dict[str, object]]:
     """A row for each of the numbered *units*, as :func:`decode` takes them."""
@@ -77,7 +70,7 @@ def decode(several: pa.Table, task: bytes) -> Iterator[pa.Table]:
 @cache
 def _known(task: bytes) -> tuple[Transform, int]:
     found: Task = pickle.loads(task)  # noqa: S301  our own, from the head
-    return found.transform, found.batch
+    return embed.transform_of(found.case, found.preprocess), found.batch
 
 
 def _pixels(number: int, unit: Unit, transform: Transform) -> Iterator[dict[str, object]]:
@@ -91,15 +84,11 @@ def _pixels(number: int, unit: Unit, transform: Transform) -> Iterator[dict[str,
 
 
 def _decoded(held: bytes | str, transform: Transform) -> dict[str, object]:
-    if not isinstance(held, str):
-        try:
-            pixels = transform(held)
-        except UsageError as exc:
-            held = str(exc)
-        else:
-            kind = " ".join(map(str, (pixels.dtype.str, *pixels.shape)))
-            return {"wrong": b"", "kind": kind, "pixels": pixels.tobytes()}
-    return {"wrong": _bytes(held), "kind": "", "pixels": b""}
+    pixels = embed.pixels_of(held, transform)
+    if isinstance(pixels, str):
+        return {"wrong": _bytes(pixels), "kind": "", "pixels": b""}
+    kind = " ".join(map(str, (pixels.dtype.str, *pixels.shape)))
+    return {"wrong": b"", "kind": kind, "pixels": pixels.tobytes()}
 
 
 def _bytes(text: str) -> bytes:

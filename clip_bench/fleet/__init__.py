@@ -34,7 +34,7 @@ def run(journal: Journal, limits: Limits, address: str, say: Callable[[str], obj
     arguments = passed_on(asked["arguments"])
     ended = journal.story.ended.keys() | journal.story.died.keys()
     cells = (Cell(case=case, target=target) for case, target in zip(planned["cells"], planned["targets"], strict=True))
-    with cluster.connected(address, Path(asked["folder"])) as nodes:
+    with cluster.connected(address, Path(asked["folder"]), cluster.SUITE) as nodes:
         Schedule(
             cluster=nodes,
             journal=journal,

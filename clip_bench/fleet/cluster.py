@@ -12,13 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import clip_bench
 from clip_bench.errors import ClipBenchError, UnavailableError, UsageError
 from clip_bench.fleet import node
 from clip_bench.fleet.node import Task, Told
 from clip_bench.graphs import hush
 
-PACKAGE = ("clip_bench",)
 SUITE = ("conftest.py", "pyproject.toml", "clip_bench", "tests/bench")  # what a node needs of a checkout
 OWN = frozenset({"CPU", "GPU", "memory", "object_store_memory"})  # Ray's own resources; the others have no such name
 START = "start a cluster with: ray start --head, and give the address that it tells"
@@ -47,8 +45,8 @@ def missing() -> str:
 
 
 @contextmanager
-def connected(address: str, suite: Path | None = None, *, package: bool = False) -> Iterator[Cluster]:
-    """The cluster at *address*, whose nodes get what they need of the checkout *suite*, or this *package*, for their work.
+def connected(address: str, root: Path | None = None, names: Sequence[str] = ()) -> Iterator[Cluster]:
+    """The cluster at *address*, whose nodes get copies of *names* below *root* for what is sent to them.
 
     Raises:
         UnavailableError: Ray is not installed.
@@ -63,15 +61,13 @@ def connected(address: str, suite: Path | None = None, *, package: bool = False)
     import ray
 
     with TemporaryDirectory(prefix="clip-bench-") as folder:
-        if suite is not None:
-            _copied(suite, Path(folder))
-        elif package:
-            _copied(Path(clip_bench.__path__[0]).parent, Path(folder), PACKAGE)
+        if root is not None:
+            _copied(root, names, Path(folder))
         try:
             with hush.hushed():  # it says that it says little
                 ray.init(
                     address=address,
-                    runtime_env={"working_dir": folder} if suite or package else None,
+                    runtime_env=None if root is None else {"working_dir": folder},
                     log_to_driver=False,
                     logging_level="ERROR",
                 )
@@ -171,9 +167,9 @@ def _offers(resources: dict[str, float]) -> frozenset[str]:
     )
 
 
-def _copied(suite: Path, folder: Path, names: Sequence[str] = SUITE) -> None:
+def _copied(root: Path, names: Sequence[str], folder: Path) -> None:
     for name in names:
-        path = suite / name
+        path = root / name
         if path.is_dir():
             shutil.copytree(path, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 
 import fsspec
 import pyarrow.parquet as pq
@@ -80,27 +81,23 @@ def test_readers_of_a_folder_of_parquet_pass_over_the_manifest(tmp_path, units, 
 def test_whatever_dies_every_picture_is_there_once(tmp_path_factory, units, told, table, data):
     out = tmp_path_factory.mktemp("out")
 
+    deaths = data.draw(st.lists(st.sampled_from([GoneError("node"), KeyboardInterrupt(), OSError("head")]), max_size=5))
+
     def embedded(left):
         rows = [row for number, unit in left.items() for row in told(number, unit)]
         rows = data.draw(st.permutations(rows + data.draw(st.lists(st.sampled_from(rows), max_size=4))))
-        ends = data.draw(st.sampled_from([None, GoneError("node"), KeyboardInterrupt(), OSError("head")]))
-        count = len(rows) if ends is None else data.draw(st.integers(0, len(rows)))
-        for row in rows[:count]:
+        ends = deaths.pop() if deaths else None
+        for row in rows[: len(rows) if ends is None else data.draw(st.integers(0, len(rows)))]:
             yield table([row])
         if ends is not None:
             raise ends
 
-    for _ in range(60):
-        try:
+    while not (out / MANIFEST).exists() or not manifest(out)["complete"]:
+        with suppress(ClipBenchError, KeyboardInterrupt, OSError):
             corpus.run(begun(out, units), embedded)
-            break
-        except (ClipBenchError, KeyboardInterrupt, OSError):
-            listed = manifest(out)["shards"] if (out / MANIFEST).exists() else {}
-            assert set(listed) == {str(int(path.stem)) for path in out.glob("*.parquet")}
-    else:
-        return  # sixty deaths: nothing to say
+        assert set(manifest(out)["shards"]) == {str(int(path.stem)) for path in out.glob("*.parquet")}
+
     assert found(out) == expected(units)
-    assert manifest(out)["complete"] is True
 
 
 def test_what_is_whole_is_not_asked_for_again(tmp_path, units, told, table):

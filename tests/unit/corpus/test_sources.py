@@ -72,6 +72,12 @@ def test_a_shard_gives_its_pictures_by_their_names(tmp_path):
     assert rows(tmp_path / "x.tar") == [("x.tar/1.png", b"one"), ("x.tar/2.jpg", b"two")]
 
 
+def test_members_are_named_and_hidden_as_files_are(tmp_path):
+    shard(tmp_path / "x.tar", {"./1.png": b"one", "._1.png": b"of a Mac", "a/.b/2.png": b"hidden"})
+
+    assert rows(tmp_path) == [("x.tar/1.png", b"one")]
+
+
 def test_members_that_are_no_files_or_too_large_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "LARGEST", 3)
     with tarfile.open(shard(tmp_path / "x.tar", {"1.png": b"long", "2.png": b"two"}), "a") as stream:
@@ -201,5 +207,5 @@ def test_names_that_no_table_takes_are_told(tmp_path):
     Path(tmp_path / "a\udcff.png").write_bytes(b"one")
     shard(tmp_path / "x.tar", {"b\udcff.png": b"two"})
 
-    assert rows(tmp_path) == [("a\udcff.png", sources.ODD_NAME)]
-    assert rows(tmp_path / "x.tar") == [("x.tar/b\udcff.png", sources.ODD_NAME)]
+    assert rows(tmp_path) == [("a\udcff.png", embed.ODD_NAME)]
+    assert rows(tmp_path / "x.tar") == [("x.tar/b\udcff.png", embed.ODD_NAME)]
