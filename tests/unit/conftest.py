@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +56,24 @@ def tox():
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(ROOT / "tox.ini", encoding="utf-8")
     return parser
+
+
+@pytest.fixture(scope="session")
+def begin(pytestconfig):
+    """Start ``clip-bench`` in the checkout with these words, and these variables beside the test's own."""
+
+    def begun(variables, *words):
+        return subprocess.Popen(  # noqa: S603  ourselves
+            [sys.executable, "-P", "-m", "clip_bench", *map(str, words)],
+            cwd=pytestconfig.rootpath,
+            env={**os.environ, "PYTEST_ADDOPTS": "", **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return begun
 
 
 @pytest.fixture(scope="session")

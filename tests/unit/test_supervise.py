@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -65,24 +64,15 @@ def gapped(site):
 
 
 @pytest.fixture(scope="session")
-def start(pytestconfig, cache, site, scenes, tmp_path_factory):
+def start(begin, cache, site, scenes, tmp_path_factory):
     """Start ``clip-bench run`` in the checkout, not importing from it (-P): the process, and the folder of its run."""
 
     def started(chosen, *arguments, folder=None, changes=()):
         folder = folder or tmp_path_factory.mktemp("runs")
         options = ("-k", chosen, *FEW, "--data", str(scenes), "--reports", str(folder)) if chosen else ()
-        known = {name: text for name, text in os.environ.items() if name != "PYTEST_ADDOPTS"}
         paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
-        process = subprocess.Popen(  # noqa: S603  ourselves
-            [sys.executable, "-P", "-m", "clip_bench", "run", *options, *map(str, arguments)],
-            cwd=pytestconfig.rootpath,
-            env={**known, "CLIP_BENCH_CACHE": str(cache), "PYTHONPATH": os.pathsep.join(paths), **dict(changes)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        return process, folder
+        variables = {"CLIP_BENCH_CACHE": str(cache), "PYTHONPATH": os.pathsep.join(paths), **dict(changes)}
+        return begin(variables, "run", *options, *arguments), folder
 
     return started
 

@@ -102,7 +102,6 @@ def variables(cache, site, own_lock):  # noqa: ARG001  which is in the environme
         "RAY_AUTH_MODE": "disabled",  # whatever token this user has for another cluster
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_raylet_start_wait_time_s": "240",
-        "PYTEST_ADDOPTS": "",
     }
 
 

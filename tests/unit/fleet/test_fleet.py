@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 
 import pyarrow.parquet as pq
 import pytest
@@ -23,22 +24,13 @@ CHOSEN = "(fatal and (good or wrong or leaves)) or null or fatal-hangs"
 
 
 @pytest.fixture(scope="session")
-def start(pytestconfig, variables, fleet, scenes, tmp_path_factory):
+def start(begin, variables, fleet, scenes, tmp_path_factory):
     """Start ``clip-bench run --ray`` in the checkout: the process, and the folder of its run."""
 
     def started(chosen, *arguments, folder=None):
         folder = folder or tmp_path_factory.mktemp("runs")
         options = ("--ray", fleet.address, "-k", chosen, *FEW, "--data", str(scenes), "--reports", str(folder))
-        process = subprocess.Popen(  # noqa: S603  ourselves
-            [sys.executable, "-P", "-m", "clip_bench", "run", *(options if chosen else ()), *map(str, arguments)],
-            cwd=pytestconfig.rootpath,
-            env={**os.environ, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        return process, folder
+        return begin(variables, "run", *(options if chosen else ()), *arguments), folder
 
     return started
 
@@ -188,21 +180,9 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture
-def embed(pytestconfig, variables, pictures):
+def embed(begin, variables, pictures):
     """Start ``clip-bench embed`` on them."""
-
-    def started(*arguments):
-        return subprocess.Popen(  # noqa: S603  ourselves
-            [sys.executable, "-P", "-m", "clip_bench", "embed", str(pictures), *map(str, arguments)],
-            cwd=pytestconfig.rootpath,
-            env={**os.environ, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    return started
+    return partial(begin, variables, "embed", pictures)
 
 
 def test_a_corpus_with_a_node_killed_in_it_has_every_picture_once_as_one_machine_embeds_it(
