@@ -217,12 +217,6 @@ def test_the_journal_is_gone_once_the_run_is_written(sound):
     assert [path.suffix for path in ended.folder.rglob("*.json*")] == [".json"]
 
 
-def test_what_takes_long_is_shown_meanwhile(sound):
-    ended, _ = sound
-
-    assert "image-shapes_tiny-null-cpu-fp32: making reference ..." in ended.out
-
-
 @pytest.mark.parametrize(
     ("provider", "reason"),
     [

@@ -100,8 +100,8 @@ def shown(on_terminal):
 
 @pytest.fixture(scope="module")
 def plain(in_pipe, shown):  # noqa: ARG001  which has built what both take
-    """The same in a pipe."""
-    return in_pipe(*suite())
+    """The same in a pipe, on other samples: their reference is made."""
+    return in_pipe(*suite("--samples", "16"))
 
 
 def screen(written):
@@ -174,6 +174,10 @@ def test_in_a_pipe_nothing_is_rewritten_and_no_code_is_written(plain):
     assert CODE.findall(plain) == []
     assert re.search(rf"^\[1/3\] {CELL}  ok  P50 ", plain, re.MULTILINE)
     assert not LIVE.search(plain)
+
+
+def test_in_a_pipe_what_takes_long_is_a_line_of_its_own(plain):
+    assert f"{CELL}: making reference ...\n" in plain
 
 
 def test_a_pipe_that_is_told_to_colour_is_coloured_and_still_not_rewritten(in_pipe, plain):  # noqa: ARG001  ditto

@@ -14,6 +14,7 @@ from clip_bench.backends.onnxruntime import provider, qnn
 from clip_bench.errors import UsageError
 from clip_bench.quality import gates, metrics
 from clip_bench.specs import Format, Precision, Tower
+from clip_bench.store import Store
 
 pytest.importorskip("onnxruntime_qnn", reason="install onnxruntime-qnn")
 if qnn.PROVIDERS[qnn.EMULATED].lacks({}):
@@ -31,6 +32,12 @@ EVERY = [
 @pytest.fixture
 def options(shapes):
     return Options(precision=Precision.A16W8, threads=1, store=shapes.store)
+
+
+@pytest.fixture
+def alone(options, tmp_path):
+    """The same with a store of its own for what is compiled: no other test adds to it."""
+    return replace(options, store=Store(tmp_path))
 
 
 def answered(shapes, artifact, options, target=qnn.EMULATED):
@@ -79,16 +86,15 @@ def test_a_chip_gets_a_binary_of_its_own_that_runs(shapes, options, chip):
     assert metrics.cosine(rows, expected).mean() >= gates.FLOORS[Precision.A16W8].mean
 
 
-def test_a_binary_is_made_once_for_what_it_depends_on(shapes, options):
+def test_a_binary_is_made_once_for_what_it_depends_on(shapes, alone):
     artifact = graphs.build(shapes.graph(Tower.TEXT), Precision.A16W8, Format.ONNX_QNN)
     row = qnn.PROVIDERS[qnn.EMULATED]
 
-    first = compiling.compiled(artifact, row, options)
-    known = recipes(shapes.store)
-    again = compiling.compiled(artifact, row, replace(options, settings={"soc": qnn.EMULATED_SOC}, threads=7))
-    assert recipes(shapes.store) == known
-    other = compiling.compiled(artifact, row, replace(options, settings={"soc": "SM8450"}))
-    elsewhere = compiling.compiled(artifact, row, options, "another device")
+    first = compiling.compiled(artifact, row, alone)
+    again = compiling.compiled(artifact, row, replace(alone, settings={"soc": qnn.EMULATED_SOC}, threads=7))
+    assert set(recipes(alone.store)) == {first.key}
+    other = compiling.compiled(artifact, row, replace(alone, settings={"soc": "SM8450"}))
+    elsewhere = compiling.compiled(artifact, row, alone, "another device")
 
     assert again == first
     assert len({first.key, other.key, elsewhere.key}) == 3
@@ -96,17 +102,16 @@ def test_a_binary_is_made_once_for_what_it_depends_on(shapes, options):
     assert first.built_s > artifact.built_s
 
 
-def test_the_device_is_told_to_burst_and_loads_its_binary(shapes, options, monkeypatch):
+def test_the_device_is_told_to_burst_and_loads_its_binary(shapes, alone, monkeypatch):
     """The row of the device, with the plugin's emulator in the place of its hardware."""
     row = replace(qnn.PROVIDERS[qnn.NPU], hardware="CPU")
     for module in (onnxruntime, qnn):
         monkeypatch.setattr(module, "PROVIDERS", {**module.PROVIDERS, qnn.NPU: row})
     artifact = graphs.build(shapes.graph(Tower.TEXT), Precision.A16W8, Format.ONNX_QNN)
-    known = recipes(shapes.store)
 
-    rows, expected, where = answered(shapes, artifact, options, qnn.NPU)
+    rows, expected, where = answered(shapes, artifact, alone, qnn.NPU)
 
-    (recipe,) = (recipe for key, recipe in recipes(shapes.store).items() if key not in known)
+    (recipe,) = recipes(alone.store).values()
     assert where.options == {**qnn.HTP, "htp_performance_mode": "burst"} == recipe["options"]
     assert "QNNExecutionProvider" in recipe["device"]
     assert where.nodes == {qnn.NAME: 1}
