@@ -1,9 +1,9 @@
 """What a billion pictures take, from what was measured, and what a head bears, measured here: docs/scale.md.
 
 ``python tests/claims/scale.py [PRICE]``: dollars of an hour of a node, 0.10 where none is given: a figure of yours, not ours.
-The first table is arithmetic on the runs under reports/; the page holds it. The second is measured: a head that gathers
-embeddings and writes shards, one that writes the manifest of a billion pictures, and one that sends cells to 1,000 nodes.
-Bound is the head of 1,000 nodes: what it does for a cell has to be less than such a cell takes on its node.
+The first two tables are arithmetic on the findings under reports/; the page holds them. The third is measured: a head that
+gathers embeddings and writes shards, one that writes the manifest of a billion pictures, and one that sends cells to 1,000
+nodes. Bound is the head of 1,000 nodes, which has to keep them busy with cells of ten seconds.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ import verdict
 PICTURES = (10**9, 10**11)
 PRICE, DAY_H = 0.10, 24
 PICTURE_BYTES = 164_422  # the mean of fifty photographs of COCO val2017, which the embedding finding read
-WIDTH, SHARD = 512, 4096
+SIDE, WIDTH, SHARD = 224, 512, 4096
+CORES = 2  # of a node: the reports' machine
+ACCELERATED = 10_000  # images per second of a node with an accelerator: an example
 NODES, CELLS = 1000, 5000
-SHORTEST_S = 10.0  # of a cell on a node of a fleet, its process and imports included: docs/fleets.md
+SHORTEST_S = 10.0  # bound of the cells that 1,000 nodes are to be kept busy with
 HEADS = (
     "Cell",
     "Encode (images/s)",
@@ -105,6 +107,38 @@ def table(price: float = PRICE) -> str:
         for each in rates()
     ]
     return tabulate(rows, headers=HEADS, tablefmt="pipe", disable_numparse=True, colalign=("left", *("right",) * 7))
+
+
+def stages() -> str:
+    """The table of docs/scale.md on what each stage of a picture's way asks for, on three kinds of node."""
+    from tabulate import tabulate
+
+    fastest = rates()[0]
+    nodes = fastest.nodes(PICTURES[1], 30 * DAY_H)
+    decode, pixels = decode_s(), 3 * SIDE**2
+
+    def moved(what: str, size: int) -> tuple[str, ...]:
+        many, fast = f"{nodes * fastest.node * size / 1e9:,.2f} GB/s", f"{ACCELERATED * size / 1e9:,.2f} GB/s"
+        return what, f"{size:,} bytes", f"{fastest.node * size / 1e6:,.2f} MB/s", many, fast
+
+    rows = [
+        ("encode", f"{1e3 / fastest.encode:.1f} ms of the node", f"{fastest.node / fastest.encode:.0%} of its time", "", "all of its time"),
+        ("decode", f"{1e3 * CORES * decode:.1f} ms of a core", f"{fastest.node * decode:.0%} of its time", "", f"{ACCELERATED * CORES * decode:.0f} cores"),
+        ("open files", "1", f"{fastest.node:.0f} /s", f"{nodes * fastest.node:,.0f} /s", f"{ACCELERATED:,} /s"),
+        (f"open tar shards of {SHARD:,}", f"1 / {SHARD:,}", f"{fastest.node / SHARD:.3f} /s", f"{nodes * fastest.node / SHARD:.1f} /s", f"{ACCELERATED / SHARD:.1f} /s"),
+        moved("read from the storage", PICTURE_BYTES),
+        moved("pixels, where another node decodes", 4 * pixels),
+        moved("the same, `folded`", pixels),
+        moved("embeddings, to the head and to `DST`", 4 * WIDTH),
+    ]  # fmt: skip
+    heads = (
+        "What",
+        "For each picture",
+        f"A node of the first row ({fastest.node:.0f} images/s)",
+        f"{nodes:,} such nodes (10¹¹ in 30 days)",
+        f"A node that encodes {ACCELERATED:,} images/s",
+    )
+    return tabulate(rows, headers=heads, tablefmt="pipe", disable_numparse=True)
 
 
 def gathered(folder: Path, units: int) -> tuple[float, float]:
@@ -222,7 +256,7 @@ def scheduled(folder: Path, nodes: int, cells: int) -> tuple[float, float]:
 
 
 def head() -> Iterator[verdict.Row]:
-    """The rows of the second table."""
+    """The rows of the third table."""
     with TemporaryDirectory() as folder:
         rate, size = gathered(Path(folder), 16)
     yield verdict.row(what="embeddings gathered and written by one head", figure=f"{rate:,.0f} rows/s", holds=None)
@@ -245,5 +279,5 @@ def head() -> Iterator[verdict.Row]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{table(float(sys.argv[1]) if len(sys.argv) > 1 else PRICE)}\n\n")
+    sys.stdout.write(f"{table(float(sys.argv[1]) if len(sys.argv) > 1 else PRICE)}\n\n{stages()}\n\n")
     sys.exit(verdict.show(list(head())))

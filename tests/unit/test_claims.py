@@ -333,6 +333,18 @@ def test_the_page_on_a_billion_pictures_is_what_the_runs_make(claim, pytestconfi
     page = (pytestconfig.rootpath / "docs" / "scale.md").read_text(encoding="utf-8")
 
     assert claim("scale").table() in page
+    assert claim("scale").stages() in page
+
+
+def test_a_picture_of_the_page_is_one_that_was_read(claim, pytestconfig):
+    photographs = pytestconfig.rootpath.parent / "shared" / "data" / "coco50"
+    if not photographs.is_dir():
+        pytest.skip("needs ../shared/data/coco50 beside the repository: photographs")
+
+    sizes = [path.stat().st_size for path in photographs.glob("*.jpg")]
+
+    assert len(sizes) == 50
+    assert round(sum(sizes) / len(sizes)) == claim("scale").PICTURE_BYTES
 
 
 def test_nodes_hours_and_pictures_follow_from_a_rate(claim):
