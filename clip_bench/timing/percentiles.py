@@ -14,6 +14,8 @@ independent is.
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -60,14 +62,18 @@ def parse(text: str) -> tuple[float, ...]:
 def needed(percentile: float, confidence: float = CONFIDENCE) -> int:
     """How many calls a bound of *percentile* (in percent) takes at least: LoadGen's h(1) + 1.
 
-    The number of calls until the second above the percentile is negative binomial, hence no search.
+    P[Binomial(n, 1 - p) <= 1] falls as n grows; the least n is sought where it is no more than 1 - confidence.
 
     Raises:
         UsageError: *percentile* is not between 0 and 100, or *confidence* not between 0 and 1.
     """
-    from scipy.stats import nbinom
+    above = _over(percentile, confidence)
+    below = 1 - above
 
-    return 2 + int(nbinom.ppf(confidence, 2, _over(percentile, confidence)))
+    def proven(calls: int) -> bool:
+        return below ** (calls - 1) * (below + calls * above) <= 1 - confidence
+
+    return bisect_left(range(sys.maxsize), True, key=proven)  # noqa: FBT003  what is sought
 
 
 def bound(rounds_s: Sequence[float], percentile: float, confidence: float = CONFIDENCE) -> Bound:
