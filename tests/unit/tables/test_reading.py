@@ -59,7 +59,7 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("damaged") / "run.json"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(place=st.sampled_from(PLACES))
 def test_a_missing_field_is_told_in_one_line(path, place):
     message = told(path, damaged(place, None, drop=True))
@@ -67,7 +67,7 @@ def test_a_missing_field_is_told_in_one_line(path, place):
     assert "\n" not in message
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=75)
 @given(place=st.sampled_from([place for place in PLACES if place not in MACHINE]), value=st.sampled_from(OTHER))
 def test_a_value_of_another_type_is_told_in_one_line(path, place, value):
     message = told(path, damaged(place, value))
