@@ -213,8 +213,10 @@ def test_a_cache_that_cannot_hold_the_table_is_told_and_the_parquet_is_not_blame
         root = Path(shelf, "cache")
         root.mkdir(mode=0o555 if how == "kept" else 0o755)
         command = [sys.executable, "-c", UNWRITABLE, str(path), str(root), how]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()  # noqa: S603  ourselves
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  ourselves
 
+    assert ended.returncode == 0, ended.stderr
+    told = ended.stdout.splitlines()
     assert told[0] == "parquet: 1 expected, 1 found"
     assert re.match(said.format(root=re.escape(str(root))), told[1])
     assert told[1].endswith(("CLIP_BENCH_CACHE to a folder that you can write", "to a folder that has more"))
