@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -102,8 +103,18 @@ def _unpacked(files: list[str], folder: Path) -> Dataset:
     try:
         return Dataset.from_parquet(files, cache_dir=str(folder))
     except DatasetGenerationError as exc:
-        why = exc.__cause__ or exc
-    raise why if isinstance(why, OSError) else ValueError(str(why))
+        told = _apart(exc.__cause__ or exc)
+    gc.collect()  # Arrow's threads that still read for what failed: one that does at Python's end aborts it
+    raise told
+
+
+def _apart(exc: BaseException) -> Exception:
+    """The same without the frames that hold on to what it was reading."""
+    if not isinstance(exc, OSError):
+        return ValueError(str(exc))
+    apart = OSError(*exc.args)
+    apart.filename = exc.filename
+    return apart
 
 
 def called(columns: Iterable[str], names: Iterable[str]) -> str:
