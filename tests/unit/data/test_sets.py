@@ -1,10 +1,12 @@
 """--data NAME:PATH, from the option to the samples."""
 
+import errno
 import io
 import re
 import subprocess
 import sys
 import tempfile
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from PIL import Image
 
 from clip_bench import evaluation, options
 from clip_bench.data import sets
-from clip_bench.errors import UnavailableError, UsageError
+from clip_bench.errors import StoreError, UnavailableError, UsageError
 from clip_bench.models import catalog
 
 
@@ -221,6 +223,34 @@ def test_a_cache_that_cannot_hold_the_table_is_told_and_the_parquet_is_not_blame
     assert re.match(said.format(root=re.escape(str(root))), told[1])
     assert told[1].endswith(("CLIP_BENCH_CACHE to a folder that you can write", "to a folder that has more"))
     assert len(told) == 2
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_was_not_unpacked_holds_on_to_no_reader(tmp_path, monkeypatch):
+    """Arrow's threads read on for as long as it does, and one that does at Python's end aborts it."""
+    datasets = pytest.importorskip("datasets", reason="needs the extra parquet")
+    monkeypatch.setenv("CLIP_BENCH_CACHE", str(tmp_path / "cache"))
+    readers = []
+
+    class Reader:
+        pass
+
+    def failing(*_, **__):
+        reader = Reader()
+        readers.append(weakref.ref(reader))
+        try:
+            raise OSError(errno.EFBIG, "File too large")  # noqa: TRY301  whose frames are asked about
+        except OSError as exc:
+            raise datasets.exceptions.DatasetGenerationError from exc
+
+    monkeypatch.setattr(datasets.Dataset, "from_parquet", failing)
+    (tmp_path / "a.parquet").touch()
+
+    with pytest.raises(StoreError) as told:
+        sets.listing("parquet", tmp_path / "a.parquet")
+
+    assert [reader() for reader in readers] == [None]
+    assert "no room to write table of a.parquet" in str(told.value)
 
 
 def test_parquet_without_its_package_says_what_to_install(tmp_path, monkeypatch):
